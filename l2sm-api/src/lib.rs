@@ -1,1 +1,7 @@
-//! stub
+//! Everything of l2sm that crosses a process boundary: the objects users write, the agent's socket,
+//! and the gRPC services between agents, controllers and `l2smctl` (feature `grpc`).
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "grpc")]
+pub mod grpc;
+pub mod socket;

@@ -1,1 +1,10 @@
-//! stub
+//! Pure control logic of l2sm: what the users want ([`World`](world::World)), what one node must do
+//! for it ([`Instructions`](instructions::Instructions)), what its maps must hold
+//! ([`Image`](image::Image)), and the changes from one image to another. No clock, no I/O; every map
+//! in a stable order.
+#![forbid(unsafe_code)]
+
+pub mod image;
+pub mod instructions;
+pub mod model;
+pub mod world;

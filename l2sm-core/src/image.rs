@@ -1,0 +1,119 @@
+//! What the maps, links and programs of one node should hold.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use l2sm_common::{
+    ids::{IfIndex, Ip16},
+    mac::Mac,
+    maps::{
+        ConfigEntry, FdbEntry, FdbKey, FloodChunk, FloodKey, LocalEntry, MemberEntry, MemberKey,
+        NeighEntry, NeighKey, PortEntry, SegmentEntry, UplinkEntry, VtepEntry,
+    },
+};
+
+use crate::model::ObjectKey;
+
+/// The contents of every map that the agent writes, and the hooks that carry programs. Desired and
+/// actual state are both one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// `CONFIG`, once written.
+    pub config: Option<ConfigEntry>,
+    /// `UPLINKS` by ifindex.
+    pub uplinks: BTreeMap<u32, UplinkEntry>,
+    /// `LOCALS`.
+    pub locals: BTreeMap<Ip16, LocalEntry>,
+    /// `VTEPS` by id.
+    pub vteps: BTreeMap<u32, VtepEntry>,
+    /// `SOURCES`: outer source to VTEP id.
+    pub sources: BTreeMap<Ip16, u32>,
+    /// `FLOOD`.
+    pub flood: BTreeMap<FloodKey, FloodChunk>,
+    /// `SEGMENTS` by VNI.
+    pub segments: BTreeMap<u32, SegmentEntry>,
+    /// `MEMBERS`.
+    pub members: BTreeMap<MemberKey, MemberEntry>,
+    /// `FDB`.
+    pub fdb: BTreeMap<FdbKey, FdbEntry>,
+    /// `NEIGH`.
+    pub neigh: BTreeMap<NeighKey, NeighEntry>,
+    /// `PORTS` by ifindex.
+    pub ports: BTreeMap<u32, PortEntry>,
+    /// Devices with a program of ours, and which.
+    pub hooks: BTreeSet<Hook>,
+}
+
+/// One of our programs on one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hook {
+    /// The device.
+    pub device: IfIndex,
+    /// The program.
+    pub program: Program,
+}
+
+/// Programs that are attached to devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// `l2sm_port_rx`, tc ingress of a host veth.
+    PortRx,
+    /// `l2sm_uplink_rx`, tc ingress of an underlay device.
+    UplinkRx,
+    /// `l2sm_tunnel_rx`, tc ingress of `l2sm-vxlan`.
+    TunnelRx,
+}
+
+/// What the node itself knows: devices, addresses, routes. Observed by the agent over netlink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// Host ends of attachments that exist.
+    pub ports: BTreeMap<ObjectKey, LocalPort>,
+    /// Underlay devices.
+    pub uplinks: BTreeMap<IfIndex, Uplink>,
+    /// Own VTEP addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The ways to remote VTEP addresses, as the kernel routes them now.
+    pub paths: BTreeMap<IpAddr, Vec<Path>>,
+    /// `l2sm-vxlan`.
+    pub vxlan: Option<IfIndex>,
+    /// UDP port of tunnels.
+    pub udp_port: u16,
+    /// Mark bit of the slow path.
+    pub mark: u32,
+}
+
+/// A port's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalPort {
+    /// Host end.
+    pub device: IfIndex,
+    /// The other end is in another namespace (`bpf_redirect_peer` works).
+    pub peer: bool,
+}
+
+/// An underlay device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// Its MAC; `None`: not Ethernet.
+    pub mac: Option<Mac>,
+    /// MTU, bytes.
+    pub mtu: u32,
+}
+
+/// One way to a remote address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Device.
+    pub device: IfIndex,
+    /// Source address that the kernel picks.
+    pub source: IpAddr,
+    /// Path MTU, bytes.
+    pub mtu: u32,
+    /// MAC of the device; `None`: not Ethernet.
+    pub source_mac: Option<Mac>,
+    /// MAC of the next hop; `None`: not resolved.
+    pub next_hop: Option<Mac>,
+}

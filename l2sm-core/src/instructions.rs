@@ -1,0 +1,128 @@
+//! What the controller tells one node.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use l2sm_common::{ids::Group, mac::Mac, vni::Vni};
+
+use crate::model::ObjectKey;
+
+/// Everything one node must know: the segments with a port on it, who takes part in them, who is
+/// where, and the ports to make. A plain value; the same world gives the same instructions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instructions {
+    /// Networks with a port on the node.
+    pub segments: BTreeMap<Vni, Segment>,
+    /// Remote VTEPs of those segments, by name (of the node, or of the external VTEP).
+    pub vteps: BTreeMap<String, Vtep>,
+    /// Which VTEP takes part in which segment.
+    pub members: BTreeMap<(Vni, String), Member>,
+    /// Known stations of those segments, local and remote.
+    pub hosts: BTreeMap<(Vni, Mac), Host>,
+    /// Attachments to make on the node, by their object's key.
+    pub ports: BTreeMap<ObjectKey, Port>,
+}
+
+/// A network, for one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The user's object.
+    pub network: ObjectKey,
+    /// Largest inner IP packet, bytes; the same on every node.
+    pub mtu: u32,
+    /// Broadcast and multicast are flooded.
+    pub flood: bool,
+    /// MAC addresses are learned.
+    pub learning: bool,
+}
+
+/// A remote tunnel endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vtep {
+    /// Its addresses; the first whose family the node has is used.
+    pub addresses: Vec<IpAddr>,
+    /// It wants outer UDP checksums.
+    pub udp_checksum: bool,
+}
+
+/// A remote VTEP's part in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Split-horizon group.
+    pub group: Group,
+    /// Unlisted stations may be behind it: it gets unknown unicast.
+    pub unknown: bool,
+    /// No agent of ours.
+    pub external: bool,
+    /// What it sends is learned.
+    pub learn: bool,
+}
+
+/// A known station.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its addresses.
+    pub ips: Vec<IpAddr>,
+    /// Where it is.
+    pub place: Place,
+    /// Whether it is an IPv6 router, where that is known.
+    pub router: Option<bool>,
+}
+
+/// Where a station is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At a port of this node: the attachment's key.
+    Port(ObjectKey),
+    /// Behind a remote VTEP: its name.
+    Vtep(String),
+}
+
+/// An attachment that the node makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Segment.
+    pub vni: Vni,
+    /// Interface name in the pod.
+    pub ifname: String,
+    /// Path of the pod's network namespace; `None`: known from the runtime.
+    pub netns: Option<String>,
+    /// Inode of that namespace; 0: not known.
+    pub netns_inode: u64,
+    /// The pod's name.
+    pub pod: Option<String>,
+    /// MAC address.
+    pub mac: Mac,
+    /// Addresses with prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// MTU of the interface, bytes.
+    pub mtu: u32,
+    /// Frames from other MACs are dropped.
+    pub mac_check: bool,
+    /// The pod is known to forward traffic of others.
+    pub forwarder: bool,
+}
+
+/// The difference between two instructions. Keys in `remove` are in the old and not in the new.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// New and changed ones.
+    pub put: Instructions,
+    /// Keys of those gone.
+    pub remove: Removed,
+}
+
+/// Keys of instructions that are gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Segments.
+    pub segments: Vec<Vni>,
+    /// VTEPs.
+    pub vteps: Vec<String>,
+    /// Members.
+    pub members: Vec<(Vni, String)>,
+    /// Hosts.
+    pub hosts: Vec<(Vni, Mac)>,
+    /// Ports.
+    pub ports: Vec<ObjectKey>,
+}
