@@ -9,8 +9,14 @@
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
 pub mod abi;
+pub mod encap;
+pub mod forward;
+pub mod frame;
 pub mod ids;
 pub mod mac;
 pub mod maps;
 pub mod reason;
+pub mod tables;
+pub mod verdict;
 pub mod vni;
+pub mod wire;

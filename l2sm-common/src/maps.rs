@@ -54,8 +54,6 @@ pub mod port_flags {
     /// state. Set by the agent, or by `l2sm_port_rx` at the first frame that is not the pod's own;
     /// never cleared while attached.
     pub const FORWARDER: u32 = 1 << 2;
-    /// A broadcast or multicast from this port is flooded.
-    pub const FLOOD: u32 = 1 << 3;
 }
 
 /// Value of `SEGMENTS` (key: VNI, `u32`): one network on this node.
@@ -77,6 +75,8 @@ map_type!(SegmentEntry, size 16, align 4);
 pub mod segment_flags {
     /// Broadcast and multicast are flooded (`flood: all`).
     pub const FLOOD: u32 = 1 << 0;
+    /// Some entry of the flood list has [`flood_flags::UNKNOWN`](super::flood_flags::UNKNOWN).
+    pub const UNKNOWN: u32 = 1 << 1;
 }
 
 /// Key of `FDB`: one MAC address in one segment.

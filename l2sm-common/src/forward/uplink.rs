@@ -1,0 +1,365 @@
+//! What arrives on an underlay device.
+
+use crate::{
+    frame::{Frame, OutOfReach, read},
+    ids::{Group, IfIndex, Ip16, Slot, ip16_from_v4},
+    maps::{
+        ConfigEntry, FdbKey, MemberEntry, MemberKey, SegmentEntry, config_flags, member_flags,
+        port_flags,
+    },
+    reason::DropReason,
+    tables::Tables,
+    verdict::{Decap, Decision, Inner, Verdict},
+    vni::Vni,
+    wire::{
+        ecn, ethernet,
+        ethernet::Header,
+        ip,
+        vxlan::{self, OVERHEAD_V4, OVERHEAD_V6},
+    },
+};
+
+use super::{
+    remote,
+    station::{self, Place, Station},
+};
+
+/// Decides about a frame that came in by an underlay device.
+#[inline(always)]
+pub fn from_uplink<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: IfIndex) -> Decision {
+    let pass = Decision::new(Slot(0), Verdict::Pass);
+    // A tag beside the bytes: for a VLAN device on top of this one.
+    if frame.has_tag() || !frame.is_for_host() {
+        return pass;
+    }
+    let (Some(config), Some(uplink)) = (tables.config(), tables.uplink(from)) else {
+        return pass;
+    };
+    let outer = match parse_outer(frame, tables, &config) {
+        Ok(Parsed::Foreign) => return pass,
+        Ok(Parsed::Irregular) => return Decision::new(Slot(0), Verdict::HandUp),
+        Ok(Parsed::Short) => return Decision::drop(Slot(0), DropReason::Truncated),
+        Ok(Parsed::Tunnel(outer)) => outer,
+        Err(OutOfReach) => return Decision::new(Slot(0), Verdict::Pull),
+    };
+    if usize::try_from(uplink.l2_len) != Ok(ethernet::LEN) {
+        return Decision::new(Slot(0), Verdict::HandUp);
+    }
+    match decide(frame, tables, from, &config, &outer) {
+        Ok(decision) => decision,
+        Err(OutOfReach) => Decision::new(Slot(0), Verdict::Pull),
+    }
+}
+
+/// What the outer headers of one frame say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outer {
+    source: Ip16,
+    tos: u8,
+    vxlan: [u8; vxlan::LEN],
+    /// Length of all outer headers, bytes.
+    length: usize,
+}
+
+enum Parsed {
+    /// Not to one of our addresses and our port.
+    Foreign,
+    /// Ours, but with options, extension headers or in fragments: for the kernel.
+    Irregular,
+    /// Ours, and shorter than its headers.
+    Short,
+    /// Ours.
+    Tunnel(Outer),
+}
+
+#[inline(always)]
+fn parse_outer<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    config: &ConfigEntry,
+) -> Result<Parsed, OutOfReach> {
+    let Some(ethertype) = read::<2, F>(frame, ethernet::TYPE_OFFSET)? else {
+        return Ok(Parsed::Foreign);
+    };
+    match u16::from_be_bytes(ethertype) {
+        ethernet::IPV4 => parse_v4(frame, tables, config),
+        ethernet::IPV6 => parse_v6(frame, tables, config),
+        _ => Ok(Parsed::Foreign),
+    }
+}
+
+#[inline(always)]
+fn parse_v4<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    config: &ConfigEntry,
+) -> Result<Parsed, OutOfReach> {
+    let Some(packet) = read::<{ ip::V4_LEN }, F>(frame, ethernet::LEN)? else {
+        return Ok(Parsed::Foreign);
+    };
+    let [first, tos, _, _, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = packet;
+    if first >> 4 != 4 || protocol != ip::UDP {
+        return Ok(Parsed::Foreign);
+    }
+    if !tables.is_local(&ip16_from_v4([d0, d1, d2, d3])) {
+        return Ok(Parsed::Foreign);
+    }
+    let fragment = u16::from_be_bytes([f0, f1]) & ip::V4_FRAGMENT_MASK;
+    let length = usize::from(first & 0x0f) * 4;
+    if length < ip::V4_LEN {
+        return Ok(Parsed::Foreign);
+    }
+    // Only a first fragment has the port; the mark that it gets is the reassembled packet's.
+    if fragment & 0x1fff != 0 {
+        return Ok(Parsed::Foreign);
+    }
+    let udp = ethernet::LEN + length;
+    let regular = fragment == 0 && length == ip::V4_LEN;
+    parse_udp(frame, config, udp, regular, ip16_from_v4([s0, s1, s2, s3]), tos)
+}
+
+#[inline(always)]
+fn parse_v6<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    config: &ConfigEntry,
+) -> Result<Parsed, OutOfReach> {
+    let Some([first, second, _, _, _, _, next]) = read::<7, F>(frame, ethernet::LEN)? else {
+        return Ok(Parsed::Foreign);
+    };
+    let Some(source) = read::<16, F>(frame, ethernet::LEN + 8)? else {
+        return Ok(Parsed::Foreign);
+    };
+    let Some(destination) = read::<16, F>(frame, ethernet::LEN + 24)? else {
+        return Ok(Parsed::Foreign);
+    };
+    if first >> 4 != 6 || !tables.is_local(&destination) {
+        return Ok(Parsed::Foreign);
+    }
+    let tos = (first << 4) | (second >> 4);
+    let udp = ethernet::LEN + ip::V6_LEN;
+    match next {
+        ip::UDP => parse_udp(frame, config, udp, true, source, tos),
+        ip::V6_FRAGMENT => parse_v6_fragment(frame, config, source, tos),
+        _ => Ok(Parsed::Foreign),
+    }
+}
+
+#[inline(always)]
+fn parse_v6_fragment<F: Frame + ?Sized>(
+    frame: &F,
+    config: &ConfigEntry,
+    source: Ip16,
+    tos: u8,
+) -> Result<Parsed, OutOfReach> {
+    let at = ethernet::LEN + ip::V6_LEN;
+    let Some([next, _, o0, o1]) = read::<4, F>(frame, at)? else {
+        return Ok(Parsed::Foreign);
+    };
+    if next != ip::UDP || u16::from_be_bytes([o0, o1]) & 0xfff8 != 0 {
+        return Ok(Parsed::Foreign);
+    }
+    parse_udp(frame, config, at + 8, false, source, tos)
+}
+
+#[inline(always)]
+fn parse_udp<F: Frame + ?Sized>(
+    frame: &F,
+    config: &ConfigEntry,
+    udp: usize,
+    regular: bool,
+    source: Ip16,
+    tos: u8,
+) -> Result<Parsed, OutOfReach> {
+    let Some([_, _, p0, p1]) = read::<4, F>(frame, udp)? else {
+        return Ok(Parsed::Foreign);
+    };
+    if u32::from(u16::from_be_bytes([p0, p1])) != config.port {
+        return Ok(Parsed::Foreign);
+    }
+    if !regular {
+        return Ok(Parsed::Irregular);
+    }
+    let Some(vxlan) = read::<{ vxlan::LEN }, F>(frame, udp + ip::UDP_LEN)? else {
+        return Ok(Parsed::Short);
+    };
+    let length = udp + ip::UDP_LEN + vxlan::LEN;
+    Ok(Parsed::Tunnel(Outer { source, tos, vxlan, length }))
+}
+
+#[inline(always)]
+fn decide<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    from: IfIndex,
+    config: &ConfigEntry,
+    outer: &Outer,
+) -> Result<Decision, OutOfReach> {
+    let vni = match check_vxlan(outer.vxlan) {
+        Ok(vni) => vni,
+        Err(reason) => return Ok(Decision::drop(Slot(0), reason)),
+    };
+    let (segment, member) = match admit(tables, vni, outer.source) {
+        Ok(admitted) => admitted,
+        Err((slot, reason)) => return Ok(Decision::drop(slot, reason)),
+    };
+    let slot = Slot(segment.slot);
+    let Some(header) = read::<{ ethernet::LEN }, F>(frame, outer.length)?.map(Header::parse) else {
+        return Ok(Decision::drop(slot, DropReason::Truncated));
+    };
+    if let Err(reason) = check_source(tables, vni, &member, header) {
+        return Ok(Decision::drop(slot, reason));
+    }
+    let inner = station::family(header.ethertype);
+    let decap = match decapsulation(frame, outer, inner)? {
+        Ok(decap) => decap,
+        Err(reason) => return Ok(Decision::drop(slot, reason)),
+    };
+    let group = Group(member.group);
+    let place = Place { vni, segment, from, group, tos: 0, decap: Some(decap) };
+    let verdict = into_segment(tables, &place, header, inner);
+    let verdict = if frame.gso_size() == 0 || stays_here(frame, tables, config, verdict, outer)? {
+        verdict
+    } else {
+        Verdict::HandUp
+    };
+    Ok(Decision::new(slot, verdict))
+}
+
+/// Reads a VXLAN header: the I flag set, everything reserved zero, as the kernel's device wants it.
+///
+/// # Errors
+///
+/// The reason to drop the packet.
+#[inline(always)]
+pub fn check_vxlan(header: [u8; vxlan::LEN]) -> Result<Vni, DropReason> {
+    let [flags, r0, r1, r2, v0, v1, v2, r3] = header;
+    if flags & vxlan::FLAG_VNI == 0 {
+        return Err(DropReason::InvalidVxlan);
+    }
+    if flags != vxlan::FLAG_VNI || (r0 | r1 | r2 | r3) != 0 {
+        return Err(DropReason::ReservedBits);
+    }
+    Vni::new(u32::from_be_bytes([0, v0, v1, v2])).ok_or(DropReason::UnknownVni)
+}
+
+/// Whether `source` may send into `vni`: the segment, and the sender's membership.
+///
+/// # Errors
+///
+/// The reason to drop the packet, and where that is counted.
+#[inline(always)]
+pub fn admit<T: Tables>(
+    tables: &T,
+    vni: Vni,
+    source: Ip16,
+) -> Result<(SegmentEntry, MemberEntry), (Slot, DropReason)> {
+    let segment = tables.segment(vni);
+    if let Some(segment) = segment
+        && let Some(member) = tables.member(&MemberKey::new(vni, source))
+    {
+        return Ok((segment, member));
+    }
+    let known = tables.is_source(&source);
+    Err(match segment {
+        _ if !known => (Slot(0), DropReason::UnknownVtep),
+        None => (Slot(0), DropReason::UnknownVni),
+        Some(segment) => (Slot(segment.slot), DropReason::VtepNotInSegment),
+    })
+}
+
+/// Whether a tunnelled frame may come from its source MAC.
+///
+/// # Errors
+///
+/// The reason to drop the frame.
+#[inline(always)]
+pub fn check_source<T: Tables>(
+    tables: &T,
+    vni: Vni,
+    member: &MemberEntry,
+    header: Header,
+) -> Result<(), DropReason> {
+    if !header.source.is_station() {
+        return Err(DropReason::InvalidSourceMac);
+    }
+    if member.flags & member_flags::EXTERNAL == 0 {
+        return Ok(());
+    }
+    match station::find(tables, &FdbKey::new(vni, header.source)) {
+        Station::Unknown => Ok(()),
+        Station::Vtep { vtep, .. } if vtep.0 == member.vtep => Ok(()),
+        Station::Vtep { .. } | Station::Port { .. } => Err(DropReason::MacElsewhere),
+    }
+}
+
+/// Where a tunnelled frame goes inside its segment.
+#[inline(always)]
+pub fn into_segment<T: Tables>(
+    tables: &T,
+    place: &Place,
+    header: Header,
+    inner: Inner,
+) -> Verdict {
+    if header.destination.is_group() {
+        return place.flood_group(header.destination);
+    }
+    match station::find(tables, &FdbKey::new(place.vni, header.destination)) {
+        Station::Port { port, peer } => {
+            let delivery = station::delivery(peer, inner);
+            Verdict::Deliver { port, delivery, decap: place.decap }
+        }
+        Station::Vtep { .. } => Verdict::Drop(DropReason::SplitHorizon),
+        Station::Unknown => place.flood_unknown(),
+    }
+}
+
+#[inline(always)]
+fn decapsulation<F: Frame + ?Sized>(
+    frame: &F,
+    outer: &Outer,
+    inner: Inner,
+) -> Result<Result<Decap, DropReason>, OutOfReach> {
+    let at = outer.length + ethernet::LEN;
+    let length = if outer.length == OVERHEAD_V6 { OVERHEAD_V6 } else { OVERHEAD_V4 };
+    let Ok(length) = u32::try_from(length) else {
+        return Ok(Err(DropReason::Truncated));
+    };
+    let mut decap = Decap { length, inner, ecn: None };
+    let Some(tos) = remote::inner_tos(frame, inner, at)? else {
+        return Ok(Ok(decap));
+    };
+    match ecn::decapsulate(outer.tos, tos) {
+        ecn::Decapsulated::Keep => Ok(Ok(decap)),
+        ecn::Decapsulated::Drop => Ok(Err(DropReason::EcnInvalid)),
+        ecn::Decapsulated::Set(codepoint) => {
+            decap.ecn = Some(codepoint);
+            Ok(Ok(decap))
+        }
+    }
+}
+
+/// Whether an aggregated frame with this verdict is decapsulated in BPF: plain TCP to a pod that
+/// ends the connection. BPF cannot clear the frame's tunnel-GSO state, which a pod that forwards,
+/// or a copy, would trip over (`datapath.md` "Receiving").
+#[inline(always)]
+fn stays_here<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    config: &ConfigEntry,
+    verdict: Verdict,
+    outer: &Outer,
+) -> Result<bool, OutOfReach> {
+    let Verdict::Deliver { port, decap: Some(decap), .. } = verdict else {
+        return Ok(matches!(verdict, Verdict::Drop(_)));
+    };
+    let tcp = remote::tcp_offset(frame, decap.inner, outer.length + ethernet::LEN)?;
+    if tcp.is_none() {
+        return Ok(false);
+    }
+    if config.flags & config_flags::SLOW_PATH_BLOCKED != 0 {
+        return Ok(true);
+    }
+    let forwards = tables.port(port).is_some_and(|port| port.flags & port_flags::FORWARDER != 0);
+    Ok(!forwards)
+}
