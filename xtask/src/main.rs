@@ -1,1 +1,60 @@
-fn main() {}
+//! The developer's verbs: `cargo xtask setup`, `build`, `test`, `lint`. One file each; this one
+//! only dispatches.
+
+mod build;
+mod command;
+mod lint;
+mod progress;
+mod say;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The developer's verbs of l2sm.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Setup(setup::Args),
+    Build(build::Args),
+    Lint(lint::Args),
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let verb = Cli::parse().verb;
+    run(&verb).unwrap_or_else(|error| {
+        say::error(format_args!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(verb: &Verb) -> Result<ExitCode> {
+    workspace::enter()?;
+    match verb {
+        Verb::Setup(_) => setup::run().map(|()| ExitCode::SUCCESS),
+        Verb::Build(args) => build::run(args).map(|()| ExitCode::SUCCESS),
+        Verb::Lint(args) => lint::run(args),
+        Verb::Test(args) => test::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

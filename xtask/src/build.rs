@@ -1,0 +1,72 @@
+//! `cargo xtask build`: the programs that run on a host.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::command;
+use crate::say::say;
+
+/// The packages whose programs a node or a user runs.
+const PACKAGES: [&str; 3] = ["l2sm-agent", "l2sm-controller", "l2smctl"];
+
+/// Build the programs: l2sm-agent, l2sm-controller, l2smctl.
+///
+/// The agent's build script builds the kernel object and the agent carries it; `cargo xtask setup`
+/// installs what that takes. Prints where the programs are.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Build for use rather than for debugging: slower to build, faster to run.
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
+/// Builds the programs and says where they are.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut cargo = command::cargo();
+    cargo.arg("build");
+    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    cargo.args(args.release.then_some("--release"));
+    say!("$ {}", command::typed(&cargo));
+    // Cargo says on standard output, a JSON message a line, what it made; the rest is for people.
+    cargo
+        .args(["--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit());
+    let output = cargo.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("the build failed: the compiler's messages are above");
+    }
+    for program in programs(&String::from_utf8_lossy(&output.stdout)) {
+        say!("built {program}");
+    }
+    Ok(())
+}
+
+/// The programs that cargo's messages name.
+fn programs(messages: &str) -> Vec<String> {
+    let messages = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages
+        .filter_map(|message| message.get("executable")?.as_str().map(str::to_owned))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::programs;
+
+    #[test]
+    fn programs_are_told_from_libraries() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","executable":"/t/debug/l2smctl"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+            "\n",
+        );
+        assert_eq!(programs(messages), ["/t/debug/l2smctl"]);
+    }
+}
