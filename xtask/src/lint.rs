@@ -118,15 +118,14 @@ fn report(findings: &[Finding]) -> Tally {
 }
 
 /// The last line.
-fn closing(gates: usize, failed: &[String], total: Tally) -> String {
+fn closing(gates: usize, failed: &[String], Tally { findings, warnings }: Tally) -> String {
     let names = if failed.is_empty() {
         String::new()
     } else {
         format!(" ({})", failed.join(", "))
     };
-    let Tally { findings, warnings } = total;
     let failed = failed.len();
-    format!("lint: {gates} gates, {failed} failed{names}, {findings} findings, {warnings} warnings")
+    format!("lint: gates {gates}, failed {failed}{names}, findings {findings}, warnings {warnings}")
 }
 
 #[cfg(test)]
@@ -142,10 +141,10 @@ mod tests {
         let line = closing(8, &["fmt".to_owned(), "sizes".to_owned()], total);
         assert_eq!(
             line,
-            "lint: 8 gates, 2 failed (fmt, sizes), 3 findings, 1 warnings"
+            "lint: gates 8, failed 2 (fmt, sizes), findings 3, warnings 1"
         );
         let line = closing(1, &[], Tally::default());
-        assert_eq!(line, "lint: 1 gates, 0 failed, 0 findings, 0 warnings");
+        assert_eq!(line, "lint: gates 1, failed 0, findings 0, warnings 0");
     }
 
     #[test]
