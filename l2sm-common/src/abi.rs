@@ -63,5 +63,19 @@ pub const FLOOD_TX: &str = "l2sm_flood_tx";
 
 /// Index of [`FLOOD_TX`] in `PROGS`.
 pub const PROGS_FLOOD_TX: u32 = 0;
+/// Index of [`PORT_RX`] in `PROGS`: a program calls itself again once it has pulled a frame's headers
+/// into reach.
+pub const PROGS_PORT_RX: u32 = 1;
+/// Index of [`UPLINK_RX`] in `PROGS`.
+pub const PROGS_UPLINK_RX: u32 = 2;
+/// Index of [`TUNNEL_RX`] in `PROGS`.
+pub const PROGS_TUNNEL_RX: u32 = 3;
 /// Entries of `PROGS`.
-pub const PROGS_CAPACITY: usize = 4;
+pub const PROGS_CAPACITY: usize = 8;
+/// Programs that are reached by tail call, with their index in `PROGS`.
+pub const PROGS: [(u32, &str); 4] = [
+    (PROGS_FLOOD_TX, FLOOD_TX),
+    (PROGS_PORT_RX, PORT_RX),
+    (PROGS_UPLINK_RX, UPLINK_RX),
+    (PROGS_TUNNEL_RX, TUNNEL_RX),
+];

@@ -19,6 +19,12 @@ macro_rules! reasons {
                 match self { $(Self::$name => $number,)+ }
             }
 
+            /// The reason with this number.
+            #[inline(always)]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)+ _ => None }
+            }
+
             /// The label in metrics and listings: lower case with underscores.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$name => $label,)+ }
@@ -79,13 +85,6 @@ reasons! {
     22 CopyFailed "copy_failed" "a copy could not be queued (out of memory, or its device is down)",
     /// An external VTEP used a MAC that is listed elsewhere.
     23 MacElsewhere "mac_elsewhere" "an external VTEP sent from a MAC that belongs to somebody else",
-}
-
-impl DropReason {
-    /// The reason with this number.
-    pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.number() == number)
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use core::fmt;
 pub struct Vni(u32);
 
 impl Vni {
+    /// Smallest VNI.
+    pub const MIN: Self = Self(1);
     /// Largest VNI, `2^24 - 1`.
     pub const MAX: u32 = 0x00ff_ffff;
 

@@ -15,7 +15,8 @@ use crate::{
 
 use super::station::{self, Station};
 
-/// The reply to a broadcast ARP request that came from `port`, if it is ours to give.
+/// Who owns the address that a broadcast ARP request from `port` asks for, if the answer is ours to
+/// give.
 ///
 /// Answered only: an untagged request whose target is known and owned by *another* port; so a
 /// duplicate is found and a probe (RFC 5227) is answered. Announcements, and requests for the
@@ -30,8 +31,7 @@ pub fn answer_arp<F: Frame + ?Sized, T: Tables>(
     tables: &T,
     vni: Vni,
     port: IfIndex,
-    asker: Mac,
-) -> Result<Option<[u8; arp::FRAME_LEN]>, OutOfReach> {
+) -> Result<Option<Mac>, OutOfReach> {
     if frame.has_tag() {
         return Ok(None);
     }
@@ -51,6 +51,6 @@ pub fn answer_arp<F: Frame + ?Sized, T: Tables>(
     match station::find(tables, &FdbKey::new(vni, owner)) {
         Station::Unknown => Ok(None),
         Station::Port { port: at, .. } if at.0 == port.0 => Ok(None),
-        Station::Port { .. } | Station::Vtep { .. } => Ok(Some(request.reply(asker, owner))),
+        Station::Port { .. } | Station::Vtep { .. } => Ok(Some(owner)),
     }
 }

@@ -33,10 +33,32 @@ pub fn from_port<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: IfIn
     if let Err(reason) = check_source(&port, header.source) {
         return Decision::drop(slot, reason);
     }
-    match decide(frame, tables, from, &port, header) {
-        Ok(decision) => decision,
-        Err(OutOfReach) => Decision::new(slot, Verdict::Pull),
-    }
+    let Some(vni) = Vni::new(port.vni) else {
+        return Decision::drop(slot, DropReason::NoSegment);
+    };
+    let inner = station::family(header.ethertype);
+    let Ok(forwarder) = shows_forwarder(frame, tables, &port, vni, header, inner) else {
+        return Decision::new(slot, Verdict::Pull);
+    };
+    let Ok(tos) = remote::outer_tos(frame, inner, ethernet::LEN) else {
+        return Decision::new(slot, Verdict::Pull);
+    };
+    let sender = Sender { from, port: &port, vni, tos };
+    let decision = if header.destination.is_group() {
+        decide_group(frame, tables, &sender, header)
+    } else {
+        decide_unicast(frame, tables, &sender, header)
+    };
+    decision.with_forwarder(forwarder)
+}
+
+/// Where a frame came from.
+struct Sender<'a> {
+    from: IfIndex,
+    port: &'a PortEntry,
+    vni: Vni,
+    /// Outer TOS of copies to VTEPs.
+    tos: u8,
 }
 
 #[inline(always)]
@@ -51,76 +73,63 @@ fn check_source(port: &PortEntry, source: Mac) -> Result<(), DropReason> {
 }
 
 #[inline(always)]
-fn decide<F: Frame + ?Sized, T: Tables>(
-    frame: &F,
-    tables: &T,
-    from: IfIndex,
-    port: &PortEntry,
-    header: Header,
-) -> Result<Decision, OutOfReach> {
-    let slot = Slot(port.slot);
-    let Some(vni) = Vni::new(port.vni) else {
-        return Ok(Decision::drop(slot, DropReason::NoSegment));
-    };
-    let inner = station::family(header.ethertype);
-    let forwarder = shows_forwarder(frame, tables, port, vni, header, inner)?;
-    let tos = remote::outer_tos(frame, inner, ethernet::LEN)?;
-    let verdict = if header.destination.is_group() {
-        decide_group(frame, tables, from, port, vni, header, tos)?
-    } else {
-        decide_unicast(frame, tables, from, port, vni, header, tos)
-    };
-    Ok(Decision { slot, verdict, forwarder })
-}
-
-#[inline(always)]
 fn decide_group<F: Frame + ?Sized, T: Tables>(
     frame: &F,
     tables: &T,
-    from: IfIndex,
-    port: &PortEntry,
-    vni: Vni,
+    sender: &Sender<'_>,
     header: Header,
-    tos: u8,
-) -> Result<Verdict, OutOfReach> {
-    if header.ethertype == ethernet::ARP
-        && let Some(reply) = neighbor::answer_arp(frame, tables, vni, from, header.source)?
-    {
-        return Ok(Verdict::Answer(reply));
+) -> Decision {
+    let slot = Slot(sender.port.slot);
+    if header.ethertype == ethernet::ARP {
+        match neighbor::answer_arp(frame, tables, sender.vni, sender.from) {
+            Ok(Some(owner)) => return Decision::new(slot, Verdict::Answer { owner }),
+            Ok(None) => {}
+            Err(OutOfReach) => return Decision::new(slot, Verdict::Pull),
+        }
     }
-    let Some(segment) = tables.segment(vni) else {
-        return Ok(Verdict::Drop(DropReason::NoSegment));
-    };
-    let place = Place { vni, segment, from, group: Group(port.group), tos, decap: None };
-    Ok(place.flood_group(header.destination))
+    match place(tables, sender) {
+        Some(place) => place.flood_group(header.destination),
+        None => Decision::drop(slot, DropReason::NoSegment),
+    }
 }
 
 #[inline(always)]
 fn decide_unicast<F: Frame + ?Sized, T: Tables>(
     frame: &F,
     tables: &T,
-    from: IfIndex,
-    port: &PortEntry,
-    vni: Vni,
+    sender: &Sender<'_>,
     header: Header,
-    tos: u8,
-) -> Verdict {
+) -> Decision {
+    let slot = Slot(sender.port.slot);
     let inner = station::family(header.ethertype);
-    match station::find(tables, &FdbKey::new(vni, header.destination)) {
-        Station::Port { port: to, .. } if to.0 == from.0 => Verdict::Drop(DropReason::Hairpin),
-        Station::Port { port: to, peer } => {
+    match station::find(tables, &FdbKey::new(sender.vni, header.destination)) {
+        Station::Port { port, .. } if port.0 == sender.from.0 => {
+            Decision::drop(slot, DropReason::Hairpin)
+        }
+        Station::Port { port, peer } => {
             let delivery = station::delivery(peer, inner);
-            Verdict::Deliver { port: to, delivery, decap: None }
+            Decision::new(slot, Verdict::Deliver { port, delivery, decap: None })
         }
-        Station::Vtep { vtep, .. } => remote::to_vtep(frame, tables, vtep, vni, inner, tos),
-        Station::Unknown => {
-            let Some(segment) = tables.segment(vni) else {
-                return Verdict::Drop(DropReason::NoSegment);
-            };
-            let place = Place { vni, segment, from, group: Group(port.group), tos, decap: None };
-            place.flood_unknown()
+        Station::Vtep { vtep, .. } => {
+            remote::to_vtep(frame, tables, slot, vtep, sender.vni, inner, sender.tos)
         }
+        Station::Unknown => match place(tables, sender) {
+            Some(place) => place.flood_unknown(),
+            None => Decision::drop(slot, DropReason::NoSegment),
+        },
     }
+}
+
+#[inline(always)]
+fn place<T: Tables>(tables: &T, sender: &Sender<'_>) -> Option<Place> {
+    Some(Place {
+        vni: sender.vni,
+        segment: tables.segment(sender.vni)?,
+        from: sender.from,
+        group: Group(sender.port.group),
+        tos: sender.tos,
+        decap: None,
+    })
 }
 
 /// Whether this frame is the first to show that the pod forwards: its source address is not the
@@ -161,8 +170,10 @@ fn shows_forwarder<F: Frame + ?Sized, T: Tables>(
         }
         Inner::Other => return Ok(false),
     };
-    let owner = tables.neighbor(&NeighKey::new(vni, source));
-    Ok(owner.is_none_or(|owner| owner.mac != port.mac))
+    let Some(owner) = tables.neighbor(&NeighKey::new(vni, source)) else {
+        return Ok(true);
+    };
+    Ok(owner.mac != port.mac)
 }
 
 /// Whether an IPv6 address is link-local: never forwarded (RFC 4291 section 2.5.6).

@@ -2,11 +2,11 @@
 
 use crate::{
     frame::{Frame, OutOfReach, read},
-    ids::VtepId,
+    ids::{Slot, VtepId},
     maps::vtep_flags,
     reason::DropReason,
     tables::{Route, Tables},
-    verdict::{Inner, ToVtep, Verdict, Way},
+    verdict::{Decision, Inner, ToVtep, Verdict, Way},
     vni::Vni,
     wire::{
         ecn, ethernet, ip,
@@ -14,22 +14,23 @@ use crate::{
     },
 };
 
-/// The verdict for a frame to `vtep`.
+/// The decision about a frame to `vtep`.
 #[inline(always)]
 pub fn to_vtep<F: Frame + ?Sized, T: Tables>(
     frame: &F,
     tables: &T,
+    slot: Slot,
     vtep: VtepId,
     vni: Vni,
     inner: Inner,
     tos: u8,
-) -> Verdict {
+) -> Decision {
     let Some(route) = tables.route(vtep, frame.flow_hash()) else {
-        return Verdict::Drop(DropReason::NoVtep);
+        return Decision::drop(slot, DropReason::NoVtep);
     };
     match way(frame, &route, inner) {
-        Ok(way) => Verdict::ToVtep(ToVtep { vtep, vni, tos, way }),
-        Err(OutOfReach) => Verdict::Pull,
+        Ok(way) => Decision::new(slot, Verdict::ToVtep(ToVtep { vtep, vni, tos, way })),
+        Err(OutOfReach) => Decision::new(slot, Verdict::Pull),
     }
 }
 
@@ -51,6 +52,18 @@ pub fn way<F: Frame + ?Sized>(frame: &F, route: &Route, inner: Inner) -> Result<
     };
     let outer = packet + overhead(v6);
     Ok(if outer <= route.mtu { Way::Fast { path: route.path, v6 } } else { Way::Slow })
+}
+
+/// How a copy of a flooded frame goes along a route; `length`: of the bare frame, bytes. Aggregated
+/// frames are copied by the slow path.
+#[inline(always)]
+pub const fn copy_way(route: &Route, gso_size: u32, tagged: bool, length: u32) -> Way {
+    let v6 = route.flags & vtep_flags::IPV6 != 0;
+    let checksum = route.flags & vtep_flags::CHECKSUM != 0;
+    if !route.resolved || checksum || tagged || gso_size != 0 || length + overhead(v6) > route.mtu {
+        return Way::Slow;
+    }
+    Way::Fast { path: route.path, v6 }
 }
 
 /// Length of the largest frame that this one becomes on the wire, from the Ethernet header on,

@@ -5,7 +5,7 @@ use crate::{
     maps::{FdbEntry, FdbKey, SegmentEntry, port_flags, segment_flags, target_kind},
     reason::DropReason,
     tables::Tables,
-    verdict::{Decap, Delivery, Flood, Inner, Verdict},
+    verdict::{Decap, Decision, Delivery, Flood, Inner, Verdict},
     vni::Vni,
     wire::ethernet,
 };
@@ -34,33 +34,39 @@ impl Place {
         Slot(self.segment.slot)
     }
 
-    /// A group frame's verdict.
+    /// Counts here.
     #[inline(always)]
-    pub fn flood_group(&self, destination: crate::mac::Mac) -> Verdict {
+    pub const fn decide(&self, verdict: Verdict) -> Decision {
+        Decision::new(self.slot(), verdict)
+    }
+
+    /// The decision about a group frame.
+    #[inline(always)]
+    pub fn flood_group(&self, destination: crate::mac::Mac) -> Decision {
         if destination.is_link_local() {
-            return Verdict::Drop(DropReason::LinkLocal);
+            return self.decide(Verdict::Drop(DropReason::LinkLocal));
         }
         if self.segment.flags & segment_flags::FLOOD == 0 {
-            return Verdict::Drop(DropReason::FloodDisabled);
+            return self.decide(Verdict::Drop(DropReason::FloodDisabled));
         }
         self.flood(false)
     }
 
-    /// The verdict for unicast to a MAC that nobody listed.
+    /// The decision about unicast to a MAC that nobody listed.
     #[inline(always)]
-    pub fn flood_unknown(&self) -> Verdict {
+    pub fn flood_unknown(&self) -> Decision {
         if self.segment.flags & segment_flags::UNKNOWN == 0 {
-            return Verdict::Drop(DropReason::UnknownUnicast);
+            return self.decide(Verdict::Drop(DropReason::UnknownUnicast));
         }
         self.flood(true)
     }
 
     #[inline(always)]
-    fn flood(&self, unknown: bool) -> Verdict {
+    fn flood(&self, unknown: bool) -> Decision {
         if self.segment.flood_id == 0 {
-            return Verdict::Drop(DropReason::FloodFailed);
+            return self.decide(Verdict::Drop(DropReason::FloodFailed));
         }
-        Verdict::Flood(Flood {
+        self.decide(Verdict::Flood(Flood {
             list: FloodId(self.segment.flood_id),
             vni: self.vni,
             from: self.from,
@@ -68,7 +74,7 @@ impl Place {
             unknown,
             tos: self.tos,
             decap: self.decap,
-        })
+        }))
     }
 }
 

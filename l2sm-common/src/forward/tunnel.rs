@@ -59,5 +59,5 @@ pub fn from_tunnel<F: Frame + ?Sized, T: Tables>(
     }
     let place = Place { vni, segment, from, group: Group(member.group), tos: 0, decap: None };
     let inner = station::family(header.ethertype);
-    Decision::new(slot, uplink::into_segment(tables, &place, header, inner))
+    uplink::into_segment(tables, &place, header, inner)
 }

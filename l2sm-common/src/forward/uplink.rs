@@ -45,10 +45,7 @@ pub fn from_uplink<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: If
     if usize::try_from(uplink.l2_len) != Ok(ethernet::LEN) {
         return Decision::new(Slot(0), Verdict::HandUp);
     }
-    match decide(frame, tables, from, &config, &outer) {
-        Ok(decision) => decision,
-        Err(OutOfReach) => Decision::new(Slot(0), Verdict::Pull),
-    }
+    decide(frame, tables, from, &config, &outer)
 }
 
 /// What the outer headers of one frame say.
@@ -194,37 +191,50 @@ fn decide<F: Frame + ?Sized, T: Tables>(
     from: IfIndex,
     config: &ConfigEntry,
     outer: &Outer,
-) -> Result<Decision, OutOfReach> {
+) -> Decision {
     let vni = match check_vxlan(outer.vxlan) {
         Ok(vni) => vni,
-        Err(reason) => return Ok(Decision::drop(Slot(0), reason)),
+        Err(reason) => return Decision::drop(Slot(0), reason),
     };
     let (segment, member) = match admit(tables, vni, outer.source) {
         Ok(admitted) => admitted,
-        Err((slot, reason)) => return Ok(Decision::drop(slot, reason)),
+        Err((slot, reason)) => return Decision::drop(slot, reason),
     };
     let slot = Slot(segment.slot);
-    let Some(header) = read::<{ ethernet::LEN }, F>(frame, outer.length)?.map(Header::parse) else {
-        return Ok(Decision::drop(slot, DropReason::Truncated));
+    let Ok(header) = read::<{ ethernet::LEN }, F>(frame, outer.length) else {
+        return Decision::new(slot, Verdict::Pull);
+    };
+    let Some(header) = header.map(Header::parse) else {
+        return Decision::drop(slot, DropReason::Truncated);
     };
     if let Err(reason) = check_source(tables, vni, &member, header) {
-        return Ok(Decision::drop(slot, reason));
+        return Decision::drop(slot, reason);
     }
     let inner = station::family(header.ethertype);
-    let decap = match decapsulation(frame, outer, inner)? {
-        Ok(decap) => decap,
-        Err(reason) => return Ok(Decision::drop(slot, reason)),
+    let at = outer.length + ethernet::LEN;
+    let ecn = match remote::inner_tos(frame, inner, at) {
+        Ok(Some(tos)) => ecn::decapsulate(outer.tos, tos),
+        Ok(None) => ecn::Decapsulated::Keep,
+        Err(OutOfReach) => return Decision::new(slot, Verdict::Pull),
     };
-    let group = Group(member.group);
-    let place = Place { vni, segment, from, group, tos: 0, decap: Some(decap) };
-    let verdict = into_segment(tables, &place, header, inner);
-    let verdict = if frame.gso_size() == 0 || stays_here(frame, tables, config, verdict, outer)? {
-        verdict
-    } else {
-        Verdict::HandUp
+    let ecn = match ecn {
+        ecn::Decapsulated::Keep => None,
+        ecn::Decapsulated::Set(codepoint) => Some(codepoint),
+        ecn::Decapsulated::Drop => return Decision::drop(slot, DropReason::EcnInvalid),
     };
-    Ok(Decision::new(slot, verdict))
+    let length = if outer.length == OVERHEAD_V6 { OVERHEAD_V6_U32 } else { OVERHEAD_V4_U32 };
+    let decap = Some(Decap { length, inner, ecn });
+    let place = Place { vni, segment, from, group: Group(member.group), tos: 0, decap };
+    if frame.gso_size() == 0 {
+        return into_segment(tables, &place, header, inner);
+    }
+    decide_aggregated(frame, tables, config, &place, header, at)
 }
+
+/// Lengths of all outer headers, as the verdict has them.
+const OVERHEAD_V4_U32: u32 = 50;
+const OVERHEAD_V6_U32: u32 = 70;
+const _: () = assert!(OVERHEAD_V4 == 50 && OVERHEAD_V6 == 70);
 
 /// Reads a VXLAN header: the I flag set, everything reserved zero, as the kernel's device wants it.
 ///
@@ -300,66 +310,53 @@ pub fn into_segment<T: Tables>(
     place: &Place,
     header: Header,
     inner: Inner,
-) -> Verdict {
+) -> Decision {
     if header.destination.is_group() {
         return place.flood_group(header.destination);
     }
     match station::find(tables, &FdbKey::new(place.vni, header.destination)) {
         Station::Port { port, peer } => {
             let delivery = station::delivery(peer, inner);
-            Verdict::Deliver { port, delivery, decap: place.decap }
+            place.decide(Verdict::Deliver { port, delivery, decap: place.decap })
         }
-        Station::Vtep { .. } => Verdict::Drop(DropReason::SplitHorizon),
+        Station::Vtep { .. } => place.decide(Verdict::Drop(DropReason::SplitHorizon)),
         Station::Unknown => place.flood_unknown(),
     }
 }
 
+/// The decision about an aggregated tunnel packet whose inner packet is at `at`. Plain TCP to a pod
+/// that ends the connection is decapsulated in BPF. The rest is handed up, since BPF cannot clear the
+/// frame's tunnel-GSO state, which a pod that forwards, or a copy, would trip over (`datapath.md`
+/// "Receiving").
 #[inline(always)]
-fn decapsulation<F: Frame + ?Sized>(
-    frame: &F,
-    outer: &Outer,
-    inner: Inner,
-) -> Result<Result<Decap, DropReason>, OutOfReach> {
-    let at = outer.length + ethernet::LEN;
-    let length = if outer.length == OVERHEAD_V6 { OVERHEAD_V6 } else { OVERHEAD_V4 };
-    let Ok(length) = u32::try_from(length) else {
-        return Ok(Err(DropReason::Truncated));
-    };
-    let mut decap = Decap { length, inner, ecn: None };
-    let Some(tos) = remote::inner_tos(frame, inner, at)? else {
-        return Ok(Ok(decap));
-    };
-    match ecn::decapsulate(outer.tos, tos) {
-        ecn::Decapsulated::Keep => Ok(Ok(decap)),
-        ecn::Decapsulated::Drop => Ok(Err(DropReason::EcnInvalid)),
-        ecn::Decapsulated::Set(codepoint) => {
-            decap.ecn = Some(codepoint);
-            Ok(Ok(decap))
-        }
-    }
-}
-
-/// Whether an aggregated frame with this verdict is decapsulated in BPF: plain TCP to a pod that
-/// ends the connection. BPF cannot clear the frame's tunnel-GSO state, which a pod that forwards,
-/// or a copy, would trip over (`datapath.md` "Receiving").
-#[inline(always)]
-fn stays_here<F: Frame + ?Sized, T: Tables>(
+fn decide_aggregated<F: Frame + ?Sized, T: Tables>(
     frame: &F,
     tables: &T,
     config: &ConfigEntry,
-    verdict: Verdict,
-    outer: &Outer,
-) -> Result<bool, OutOfReach> {
-    let Verdict::Deliver { port, decap: Some(decap), .. } = verdict else {
-        return Ok(matches!(verdict, Verdict::Drop(_)));
+    place: &Place,
+    header: Header,
+    at: usize,
+) -> Decision {
+    let inner = station::family(header.ethertype);
+    let tcp = match remote::tcp_offset(frame, inner, at) {
+        Ok(tcp) => tcp.is_some(),
+        Err(OutOfReach) => return place.decide(Verdict::Pull),
     };
-    let tcp = remote::tcp_offset(frame, decap.inner, outer.length + ethernet::LEN)?;
-    if tcp.is_none() {
-        return Ok(false);
+    let Station::Port { port, peer } =
+        station::find(tables, &FdbKey::new(place.vni, header.destination))
+    else {
+        return if header.destination.is_group() {
+            place.decide(Verdict::HandUp)
+        } else {
+            into_segment(tables, place, header, inner)
+        };
+    };
+    let everywhere = config.flags & config_flags::SLOW_PATH_BLOCKED != 0;
+    let ends_here = everywhere
+        || tables.port(port).is_some_and(|port| port.flags & port_flags::FORWARDER == 0);
+    if tcp && ends_here {
+        let delivery = station::delivery(peer, inner);
+        return place.decide(Verdict::Deliver { port, delivery, decap: place.decap });
     }
-    if config.flags & config_flags::SLOW_PATH_BLOCKED != 0 {
-        return Ok(true);
-    }
-    let forwards = tables.port(port).is_some_and(|port| port.flags & port_flags::FORWARDER != 0);
-    Ok(!forwards)
+    place.decide(Verdict::HandUp)
 }

@@ -1,0 +1,115 @@
+//! Outer headers, written by us: one copy of the path's template.
+
+use aya_ebpf::bindings::{
+    BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
+    BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_ADJ_ROOM_NO_CSUM_RESET,
+};
+use l2sm_common::{
+    encap::{Patch, finish_v4, finish_v6},
+    forward::station::family,
+    frame::Frame as _,
+    ids::IfIndex,
+    maps::{PathEntry, VtepEntry},
+    verdict::Inner,
+    vni::Vni,
+    wire::{
+        ethernet,
+        vxlan::{OVERHEAD_V4, OVERHEAD_V6},
+    },
+};
+
+use crate::{
+    skb::{Errno, RoomFlags, Skb},
+    tables::path_entry,
+};
+
+/// The inner Ethernet header as `bpf_skb_adjust_room` must know it: 14 bytes. With VXLAN's 8 added
+/// small packets pass and aggregated ones are lost (`reference/perf-spike.md` 4.1).
+const INNER_L2: u64 = (ethernet::LEN as u64) << 56;
+const COMMON: u32 = BPF_F_ADJ_ROOM_FIXED_GSO
+    | BPF_F_ADJ_ROOM_ENCAP_L4_UDP
+    | BPF_F_ADJ_ROOM_NO_CSUM_RESET
+    | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+const FLAGS_V4: RoomFlags = RoomFlags((COMMON | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) as u64 | INNER_L2);
+const FLAGS_V6: RoomFlags = RoomFlags((COMMON | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6) as u64 | INNER_L2);
+
+/// `EINVAL`.
+const EINVAL: Errno = -22;
+
+/// Encapsulates a frame for a path, and says which device it leaves by. On error the frame is as it
+/// was.
+#[inline(always)]
+pub(crate) fn to_path(
+    skb: &Skb,
+    vtep: &VtepEntry,
+    path: u32,
+    v6: bool,
+    vni: Vni,
+    tos: u8,
+) -> Result<IfIndex, Errno> {
+    let path = path_entry(vtep, path).ok_or(EINVAL)?;
+    let patch = Patch { vni, inner_len: skb.len(), hash: skb.flow_hash(), tos };
+    if v6 {
+        over_v6(skb, path, patch)?;
+    } else {
+        over_v4(skb, path, patch)?;
+    }
+    Ok(IfIndex(path.ifindex))
+}
+
+#[inline(always)]
+fn over_v4(skb: &Skb, path: &PathEntry, patch: Patch) -> Result<(), Errno> {
+    let inner = make_room_v4(skb)?;
+    let header = header_v4(path, patch);
+    skb.store(0, &header, 0)?;
+    match inner {
+        Some(inner) => skb.store(OVERHEAD_V4 as u32, &inner, 0),
+        None => Ok(()),
+    }
+}
+
+#[inline(always)]
+fn over_v6(skb: &Skb, path: &PathEntry, patch: Patch) -> Result<(), Errno> {
+    let inner = skb.load::<{ ethernet::LEN }>(0).ok_or(EINVAL)?;
+    let mut header = [0; OVERHEAD_V6];
+    header.copy_from_slice(path.header.get(..OVERHEAD_V6).ok_or(EINVAL)?);
+    finish_v6(&mut header, patch);
+    match family(ethernet::Header::parse(inner).ethertype) {
+        Inner::V4 | Inner::V6 => {
+            skb.adjust_room(OVERHEAD_V6 as i32, FLAGS_V6)?;
+            skb.store(OVERHEAD_V6 as u32, &inner, 0)?;
+        }
+        Inner::Other => skb.grow_head(OVERHEAD_V6 as u32)?,
+    }
+    skb.store(0, &header, 0)
+}
+
+/// Makes room for outer headers over IPv4 in front of the frame. Where that moved the inner Ethernet
+/// header to the front, returns it: it belongs behind the outer ones.
+#[inline(always)]
+pub(crate) fn make_room_v4(skb: &Skb) -> Result<Option<[u8; ethernet::LEN]>, Errno> {
+    let inner = skb.load::<{ ethernet::LEN }>(0).ok_or(EINVAL)?;
+    match family(ethernet::Header::parse(inner).ethertype) {
+        Inner::V4 | Inner::V6 => {
+            skb.adjust_room(OVERHEAD_V4 as i32, FLAGS_V4)?;
+            Ok(Some(inner))
+        }
+        // `bpf_skb_adjust_room` takes IP only.
+        Inner::Other => {
+            skb.grow_head(OVERHEAD_V4 as u32)?;
+            Ok(None)
+        }
+    }
+}
+
+/// The outer header over IPv4 for one frame on one path.
+#[inline(always)]
+pub(crate) fn header_v4(path: &PathEntry, patch: Patch) -> [u8; OVERHEAD_V4] {
+    let mut header = [0; OVERHEAD_V4];
+    // The template has 72 bytes, so the slice is always there.
+    if let Some(template) = path.header.get(..OVERHEAD_V4) {
+        header.copy_from_slice(template);
+    }
+    finish_v4(&mut header, patch);
+    header
+}

@@ -1,0 +1,257 @@
+//! Head-end replication along a flood list.
+//!
+//! A list is walked twice. Bare: copies to ports, and by the slow path to VTEPs that need it. Then,
+//! if some VTEP has a fast path, the frame is encapsulated once and the list is walked again: for
+//! each of those the outer bytes are rewritten and a copy sent. A run does two chunks and tail-calls
+//! itself; state travels in `skb->cb`. If the frame cannot be encapsulated here, the second walk
+//! sends by the slow path.
+
+use aya_ebpf::{
+    bindings::TC_ACT_SHOT, helpers::generated::bpf_clone_redirect, programs::TcContext,
+};
+use l2sm_common::{
+    abi::{FLOOD_CHUNK, FLOOD_CHUNKS_MAX, FLOOD_CHUNKS_PER_RUN, PROGS_FLOOD_TX},
+    encap::Patch,
+    forward::{flood::gets_copy, remote},
+    frame::Frame as _,
+    ids::{FloodId, Group, IfIndex, Slot, VtepId},
+    maps::{FloodChunk, FloodEntry, FloodKey, target_kind},
+    reason::DropReason,
+    tables::Tables as _,
+    verdict::{Flood, Way},
+    vni::Vni,
+    wire::vxlan::OVERHEAD_V4,
+};
+
+use crate::{
+    act::{self, encapsulate},
+    count,
+    maps::{FLOOD, PROGS},
+    skb::{Skb, result},
+    tables::{Maps, path_entry, vtep_entry},
+};
+
+/// Bits of the walk's state.
+const UNKNOWN: u32 = 1 << 0;
+/// Some VTEP has a fast path: there is a second walk.
+const FAST: u32 = 1 << 1;
+/// This is the second walk.
+const SECOND: u32 = 1 << 2;
+/// The frame is encapsulated.
+const ENCAPSULATED: u32 = 1 << 3;
+/// Some copy was sent.
+const COPIED: u32 = 1 << 4;
+
+/// Starts copying a bare frame along a list. The frame itself ends here.
+#[inline(always)]
+pub(crate) fn start(ctx: &TcContext, skb: &Skb, slot: Slot, flood: &Flood) -> i32 {
+    let bits = if flood.unknown { UNKNOWN } else { 0 };
+    let walk = Walk {
+        list: flood.list,
+        vni: flood.vni,
+        from: flood.from,
+        group: flood.group,
+        slot,
+        chunk: 0,
+        bits,
+        tos: flood.tos,
+    };
+    walk.save(skb);
+    // SAFETY: `ctx` is the context of the running program, and the index is below the array's
+    // capacity. It returns only if there is no such program.
+    unsafe { PROGS.tail_call(ctx, PROGS_FLOOD_TX) };
+    act::drop(skb, slot, DropReason::FloodFailed)
+}
+
+/// Where a walk is.
+struct Walk {
+    list: FloodId,
+    vni: Vni,
+    from: IfIndex,
+    group: Group,
+    slot: Slot,
+    chunk: u32,
+    bits: u32,
+    tos: u8,
+}
+
+impl Walk {
+    #[inline(always)]
+    fn save(&self, skb: &Skb) {
+        skb.set_control::<0>(self.list.0);
+        skb.set_control::<1>(self.vni.get() | (self.bits << 24));
+        skb.set_control::<2>(self.from.0);
+        skb.set_control::<3>(u32::from(self.group.0) | (self.chunk << 16) | (u32::from(self.tos) << 24));
+        skb.set_control::<4>(self.slot.0);
+    }
+
+    #[inline(always)]
+    fn load(skb: &Skb) -> Option<Self> {
+        let second = skb.control::<1>();
+        let fourth = skb.control::<3>();
+        Some(Self {
+            list: FloodId(skb.control::<0>()),
+            vni: Vni::new(second & Vni::MAX)?,
+            from: IfIndex(skb.control::<2>()),
+            group: Group(fourth as u16),
+            slot: Slot(skb.control::<4>()),
+            chunk: (fourth >> 16) & 0xff,
+            bits: second >> 24,
+            tos: (fourth >> 24) as u8,
+        })
+    }
+
+    #[inline(always)]
+    const fn is(&self, bit: u32) -> bool {
+        self.bits & bit != 0
+    }
+}
+
+/// One run: two chunks of one walk.
+#[inline(always)]
+pub(crate) fn run(ctx: &TcContext) -> i32 {
+    let skb = Skb::new(ctx);
+    let Some(mut walk) = Walk::load(&skb) else {
+        return TC_ACT_SHOT;
+    };
+    if walk.is(SECOND) && walk.chunk == 0 && make_room(&skb) {
+        walk.bits |= ENCAPSULATED;
+    }
+    let mut more = true;
+    for _ in 0..FLOOD_CHUNKS_PER_RUN {
+        if more {
+            // SAFETY: map memory outlives the run (RCU), and every bit pattern is valid.
+            let chunk = unsafe { FLOOD.get(FloodKey::new(walk.list, walk.chunk)) };
+            let Some(chunk) = chunk else {
+                return act::drop(&skb, walk.slot, DropReason::FloodFailed);
+            };
+            copy_chunk(&skb, &mut walk, chunk);
+            walk.chunk += 1;
+            more = chunk.more != 0 && walk.chunk < FLOOD_CHUNKS_MAX as u32;
+        }
+    }
+    go_on(ctx, &skb, walk, more)
+}
+
+/// Makes room for outer headers and puts the inner Ethernet header behind them. On failure the frame
+/// is as it was, and the slow path takes it.
+#[inline(always)]
+fn make_room(skb: &Skb) -> bool {
+    match encapsulate::make_room_v4(skb) {
+        Ok(Some(inner)) => skb.store(OVERHEAD_V4 as u32, &inner, 0).is_ok(),
+        Ok(None) => true,
+        Err(_errno) => false,
+    }
+}
+
+/// The next chunks, the second walk, or the end.
+#[inline(always)]
+fn go_on(ctx: &TcContext, skb: &Skb, mut walk: Walk, more: bool) -> i32 {
+    if !more {
+        if walk.is(SECOND) || !walk.is(FAST) {
+            if walk.is(UNKNOWN) && !walk.is(COPIED) {
+                return act::drop(skb, walk.slot, DropReason::UnknownUnicast);
+            }
+            return TC_ACT_SHOT;
+        }
+        walk.bits |= SECOND;
+        walk.chunk = 0;
+    }
+    walk.save(skb);
+    // SAFETY: as in `start`.
+    unsafe { PROGS.tail_call(ctx, PROGS_FLOOD_TX) };
+    act::drop(skb, walk.slot, DropReason::FloodFailed)
+}
+
+#[inline(always)]
+fn copy_chunk(skb: &Skb, walk: &mut Walk, chunk: &FloodChunk) {
+    for index in 0..FLOOD_CHUNK {
+        if index as u32 >= chunk.count {
+            break;
+        }
+        let entry = chunk.entries[index];
+        if gets_copy(&entry, walk.from, walk.group, walk.is(UNKNOWN)) {
+            copy_to(skb, walk, &entry);
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_to(skb: &Skb, walk: &mut Walk, entry: &FloodEntry) {
+    let length = bare_length(skb, walk);
+    match entry.kind {
+        target_kind::PORT if !walk.is(SECOND) => {
+            if clone_to(skb, walk, IfIndex(entry.target)) {
+                count::copies(walk.slot, length, 1, 0, 0);
+            }
+        }
+        target_kind::VTEP => copy_to_vtep(skb, walk, VtepId(entry.target), length),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn copy_to_vtep(skb: &Skb, walk: &mut Walk, id: VtepId, length: u32) {
+    let Some(vtep) = vtep_entry(id) else {
+        if !walk.is(SECOND) {
+            count::drops(walk.slot, DropReason::NoVtep, 1);
+        }
+        return;
+    };
+    let hash = skb.flow_hash();
+    let fast = fast_path(skb, id, hash, length);
+    if !walk.is(SECOND) && fast.is_some() {
+        walk.bits |= FAST;
+        return;
+    }
+    if walk.is(SECOND) && fast.is_none() {
+        return;
+    }
+    if walk.is(ENCAPSULATED)
+        && let Some(path) = fast.and_then(|path| path_entry(vtep, path))
+    {
+        let patch = Patch { vni: walk.vni, inner_len: length, hash, tos: walk.tos };
+        let header = encapsulate::header_v4(path, patch);
+        if skb.store(0, &header, 0).is_ok() && clone_to(skb, walk, IfIndex(path.ifindex)) {
+            count::copies(walk.slot, length, 0, 1, 0);
+        }
+        return;
+    }
+    match act::prepare_slow(skb, vtep, walk.vni) {
+        Ok(device) => {
+            if clone_to(skb, walk, device) {
+                count::copies(walk.slot, length, 0, 1, 1);
+            }
+        }
+        Err(_errno) => count::drops(walk.slot, DropReason::HelperFailed, 1),
+    }
+}
+
+/// Index of the path that a copy to this VTEP can be encapsulated for here. Over IPv6 it goes by the
+/// slow path: one frame cannot be encapsulated for both families.
+#[inline(always)]
+fn fast_path(skb: &Skb, vtep: VtepId, hash: u32, length: u32) -> Option<u32> {
+    let route = Maps.route(vtep, hash)?;
+    match remote::copy_way(&route, skb.gso_size(), skb.has_tag(), length) {
+        Way::Fast { path, v6: false } => Some(path),
+        Way::Fast { .. } | Way::Slow => None,
+    }
+}
+
+/// Length of the bare frame, bytes.
+#[inline(always)]
+fn bare_length(skb: &Skb, walk: &Walk) -> u32 {
+    let outer = if walk.is(ENCAPSULATED) { OVERHEAD_V4 as u32 } else { 0 };
+    skb.len().wrapping_sub(outer)
+}
+
+#[inline(always)]
+fn clone_to(skb: &Skb, walk: &mut Walk, device: IfIndex) -> bool {
+    walk.bits |= COPIED;
+    // SAFETY: plain integers, and the context of the running program.
+    let sent = result(unsafe { bpf_clone_redirect(skb.as_ptr(), device.0, 0) });
+    if sent.is_err() {
+        count::drops(walk.slot, DropReason::CopyFailed, 1);
+    }
+    sent.is_ok()
+}

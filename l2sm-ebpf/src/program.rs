@@ -1,0 +1,136 @@
+//! The table of programs.
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    macros::classifier,
+    programs::TcContext,
+};
+use l2sm_common::{
+    abi::{PROGS_PORT_RX, PROGS_TUNNEL_RX, PROGS_UPLINK_RX},
+    forward::{port, tunnel, uplink},
+    reason::DropReason,
+    verdict::{Decision, Verdict},
+};
+
+use crate::{
+    act, count, flood,
+    maps::PROGS,
+    skb::{PULL, Skb},
+    tables::Maps,
+};
+
+/// Headers that the decision about a pod's frame reads: Ethernet, IPv6, and TCP up to its length.
+const PORT_HEADERS: u32 = 68;
+/// Headers that the decision about a tunnel packet reads: outer over IPv4, inner Ethernet and IPv4.
+const UPLINK_HEADERS: u32 = 88;
+
+/// What a pod sends: tc ingress of the host end of its veth. REDIRECT or SHOT, never passed on.
+#[classifier]
+fn l2sm_port_rx(ctx: TcContext) -> i32 {
+    let skb = Skb::new(&ctx);
+    skb.reach(PORT_HEADERS);
+    let decision = port::from_port(&skb, &Maps, skb.ingress());
+    if decision.shows_forwarder() {
+        act::mark_forwarder(&skb);
+    }
+    match decision.verdict() {
+        Verdict::Deliver { port, delivery, .. } => {
+            count::port_to_port(&skb, decision.slot());
+            act::deliver(port, delivery)
+        }
+        Verdict::ToVtep(to) => act::send(&skb, decision.slot(), &to),
+        Verdict::Flood(flood) => {
+            count::from_port(&skb, decision.slot());
+            flood::start(&ctx, &skb, decision.slot(), &flood)
+        }
+        Verdict::Answer { owner } => {
+            count::answered(&skb, decision.slot());
+            act::answer_arp(&skb, decision.slot(), owner)
+        }
+        Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
+        Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_PORT_RX),
+        // No such verdicts here: fail closed.
+        Verdict::Pass | Verdict::HandUp => TC_ACT_SHOT,
+    }
+}
+
+/// What arrives on the underlay: tc ingress of each underlay device.
+#[classifier]
+fn l2sm_uplink_rx(ctx: TcContext) -> i32 {
+    let skb = Skb::new(&ctx);
+    skb.reach(UPLINK_HEADERS);
+    let decision = uplink::from_uplink(&skb, &Maps, skb.ingress());
+    match decision.verdict() {
+        Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::HandUp => act::hand_up(&skb, decision.slot()),
+        Verdict::Deliver { port, delivery, decap: Some(decap) } => {
+            count::vtep_to_port(&skb, decision.slot(), decap.length);
+            match act::decapsulate(&skb, &decap) {
+                Ok(()) => act::deliver(port, delivery),
+                Err(_errno) => act::drop(&skb, decision.slot(), DropReason::HelperFailed),
+            }
+        }
+        Verdict::Flood(flood) => {
+            count::from_vtep(&skb, decision.slot(), flood.decap.map_or(0, |decap| decap.length));
+            match flood.decap.map_or(Ok(()), |decap| act::decapsulate(&skb, &decap)) {
+                Ok(()) => flood::start(&ctx, &skb, decision.slot(), &flood),
+                Err(_errno) => act::drop(&skb, decision.slot(), DropReason::HelperFailed),
+            }
+        }
+        Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
+        Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_UPLINK_RX),
+        // No such verdicts here: fail closed.
+        Verdict::Deliver { .. } | Verdict::ToVtep(_) | Verdict::Answer { .. } => TC_ACT_SHOT,
+    }
+}
+
+/// What came up the slow path: tc ingress of `l2sm-vxlan`. REDIRECT or SHOT, never passed on.
+#[classifier]
+fn l2sm_tunnel_rx(ctx: TcContext) -> i32 {
+    let skb = Skb::new(&ctx);
+    skb.reach(PORT_HEADERS);
+    let decision = tunnel::from_tunnel(&skb, &Maps, skb.ingress(), skb.tunnel_key());
+    match decision.verdict() {
+        Verdict::Deliver { port, delivery, .. } => {
+            count::tunnel_to_port(&skb, decision.slot());
+            skb.set_for_host();
+            act::deliver(port, delivery)
+        }
+        Verdict::Flood(flood) => {
+            count::from_tunnel(&skb, decision.slot());
+            flood::start(&ctx, &skb, decision.slot(), &flood)
+        }
+        Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
+        Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_TUNNEL_RX),
+        // No such verdicts here: fail closed.
+        Verdict::Pass | Verdict::HandUp | Verdict::ToVtep(_) | Verdict::Answer { .. } => TC_ACT_SHOT,
+    }
+}
+
+/// Copies a frame along a flood list; reached by tail call only.
+#[classifier]
+fn l2sm_flood_tx(ctx: TcContext) -> i32 {
+    flood::run(&ctx)
+}
+
+/// Brings a frame's headers into reach and decides again. A frame whose headers cannot be had is
+/// dropped as truncated.
+#[inline(always)]
+fn pull_and_retry(ctx: &TcContext, skb: &Skb, decision: Decision, again: u32) -> i32 {
+    if !skb.reaches(PULL) && skb.pull(PULL).is_ok() {
+        // SAFETY: `ctx` is the context of the running program, and the index is below the array's
+        // capacity. It returns only if there is no such program.
+        unsafe { PROGS.tail_call(ctx, again) };
+    }
+    act::drop(skb, decision.slot(), DropReason::Truncated)
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Some helpers are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual BSD/GPL\0";

@@ -1,0 +1,266 @@
+//! A frame over `__sk_buff`, and the helpers that change it.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_CSUM_LEVEL_DEC, BPF_F_TUNINFO_IPV6},
+    helpers::generated::{
+        bpf_csum_level, bpf_get_hash_recalc, bpf_skb_adjust_room, bpf_skb_change_head,
+        bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_pull_data, bpf_skb_set_tunnel_key,
+        bpf_skb_store_bytes,
+    },
+    programs::TcContext,
+};
+use l2sm_common::{
+    forward::tunnel,
+    frame::Frame,
+    ids::{IfIndex, ip16_from_v4},
+};
+
+/// A helper's negative errno.
+pub(crate) type Errno = i64;
+
+/// `EALREADY`: the frame is encapsulated already.
+pub(crate) const EALREADY: Errno = -114;
+/// `ENOTSUPP`: the frame is not of a kind that the helper takes.
+pub(crate) const ENOTSUPP: Errno = -524;
+/// Bytes pulled into reach when the decision asks for more: outer headers over IPv6, inner Ethernet,
+/// IPv4 with all options, TCP.
+pub(crate) const PULL: u32 = 192;
+
+const PACKET_HOST: u32 = 0;
+
+/// Flags of `bpf_skb_adjust_room`; a type of its own because its `mode` stands next to them and is a
+/// number too.
+#[derive(Clone, Copy)]
+pub(crate) struct RoomFlags(pub(crate) u64);
+
+/// The running program's frame.
+pub(crate) struct Skb {
+    skb: *mut __sk_buff,
+}
+
+/// `struct bpf_tunnel_key`: addresses of IPv4 in host order in the first word, of IPv6 in network
+/// order.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TunnelKey {
+    pub(crate) id: u32,
+    pub(crate) remote: [u32; 4],
+    pub(crate) tos: u8,
+    pub(crate) ttl: u8,
+    pub(crate) ext: u16,
+    pub(crate) label: u32,
+    pub(crate) local: [u32; 4],
+}
+
+const _: () = assert!(size_of::<TunnelKey>() == 44);
+
+/// Reads a field of the context.
+macro_rules! field {
+    ($self:ident.$name:ident) => {
+        // SAFETY: the context pointer is valid for the run; the verifier checks the field. Volatile:
+        // the compiler must not merge or move context accesses, which the verifier refuses.
+        unsafe { ptr::read_volatile(&raw const (*$self.skb).$name) }
+    };
+}
+
+impl Skb {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &TcContext) -> Self {
+        Self { skb: ctx.skb.skb }
+    }
+
+    /// The device that the frame came in by.
+    #[inline(always)]
+    pub(crate) fn ingress(&self) -> IfIndex {
+        IfIndex(field!(self.ifindex))
+    }
+
+    /// Packets that the frame stands for.
+    #[inline(always)]
+    pub(crate) fn packets(&self) -> u64 {
+        u64::from(field!(self.gso_segs).max(1))
+    }
+
+    /// Brings the first `length` bytes, or all if fewer, into reach of direct reads.
+    #[inline(always)]
+    pub(crate) fn reach(&self, length: u32) {
+        if !self.reaches(length) {
+            // On failure the decision sees what there is, and asks again.
+            let _errno: Result<(), Errno> = self.pull(length);
+        }
+    }
+
+    /// Whether the first `length` bytes, or all if fewer, are in reach.
+    #[inline(always)]
+    pub(crate) fn reaches(&self, length: u32) -> bool {
+        let linear = field!(self.data_end).wrapping_sub(field!(self.data));
+        linear >= length.min(self.len())
+    }
+
+    /// `bpf_skb_pull_data`.
+    #[inline(always)]
+    pub(crate) fn pull(&self, length: u32) -> Result<(), Errno> {
+        let length = length.min(self.len());
+        // SAFETY: plain integers, and the context of the running program.
+        result(unsafe { bpf_skb_pull_data(self.skb, length) })
+    }
+
+    /// `bpf_skb_adjust_room` in `BPF_ADJ_ROOM_MAC` mode: after the Ethernet header.
+    #[inline(always)]
+    pub(crate) fn adjust_room(&self, difference: i32, flags: RoomFlags) -> Result<(), Errno> {
+        const BPF_ADJ_ROOM_MAC: u32 = 1;
+        // SAFETY: plain integers, and the context of the running program.
+        result(unsafe { bpf_skb_adjust_room(self.skb, difference, BPF_ADJ_ROOM_MAC, flags.0) })
+    }
+
+    /// `bpf_skb_change_head`: room before the Ethernet header.
+    #[inline(always)]
+    pub(crate) fn grow_head(&self, length: u32) -> Result<(), Errno> {
+        // SAFETY: plain integers, and the context of the running program.
+        result(unsafe { bpf_skb_change_head(self.skb, length, 0) })
+    }
+
+    /// Forgets the outermost of the checksums that the device or GRO verified
+    /// (`__skb_decr_checksum_unnecessary`), as the kernel does when it takes a UDP header off.
+    #[inline(always)]
+    pub(crate) fn pop_verified_checksum(&self) {
+        // SAFETY: plain integers, and the context of the running program. The result is the level,
+        // or an error that says that nothing was verified: both are fine.
+        let _level = unsafe { bpf_csum_level(self.skb, u64::from(BPF_CSUM_LEVEL_DEC)) };
+    }
+
+    /// Writes bytes at `offset`.
+    #[inline(always)]
+    pub(crate) fn store<const N: usize>(
+        &self,
+        offset: u32,
+        bytes: &[u8; N],
+        flags: u64,
+    ) -> Result<(), Errno> {
+        let from = bytes.as_ptr().cast::<c_void>();
+        // SAFETY: `from` points to `N` initialised bytes; the helper checks the offset.
+        result(unsafe { bpf_skb_store_bytes(self.skb, offset, from, N as u32, flags) })
+    }
+
+    /// `skb->mark |= bit`.
+    #[inline(always)]
+    pub(crate) fn set_mark(&self, bit: u32) {
+        let mark = field!(self.mark) | bit;
+        // SAFETY: the context pointer is valid for the run, and `mark` is writable.
+        unsafe { ptr::write_volatile(&raw mut (*self.skb).mark, mark) }
+    }
+
+    /// Word `index` of the control buffer, which survives tail calls.
+    #[inline(always)]
+    pub(crate) fn control<const INDEX: usize>(&self) -> u32 {
+        // SAFETY: as in `field!`.
+        unsafe { ptr::read_volatile(&raw const (*self.skb).cb[INDEX]) }
+    }
+
+    /// Sets word `index` of the control buffer.
+    #[inline(always)]
+    pub(crate) fn set_control<const INDEX: usize>(&self, word: u32) {
+        // SAFETY: the context pointer is valid for the run, and `cb` is writable.
+        unsafe { ptr::write_volatile(&raw mut (*self.skb).cb[INDEX], word) }
+    }
+
+    /// `PACKET_HOST`: `l2sm-vxlan` marked frames as for others, since their MAC is not its own, and a
+    /// receiver behind `bpf_redirect_peer` would believe it.
+    #[inline(always)]
+    pub(crate) fn set_for_host(&self) {
+        // SAFETY: plain integers, and the context of the running program. It fails only for types
+        // that it cannot set, which `PACKET_HOST` is not.
+        let _errno = unsafe { bpf_skb_change_type(self.skb, PACKET_HOST) };
+    }
+
+    /// What `l2sm-vxlan` read from the outer headers.
+    #[inline(always)]
+    pub(crate) fn tunnel_key(&self) -> Option<tunnel::TunnelKey> {
+        let mut key = TunnelKey::default();
+        if self.read_tunnel_key(&mut key, 0).is_ok() {
+            let source = ip16_from_v4(key.remote[0].to_be_bytes());
+            return Some(tunnel::TunnelKey { vni: key.id, source });
+        }
+        self.read_tunnel_key(&mut key, u64::from(BPF_F_TUNINFO_IPV6)).ok()?;
+        let [a, b, c, d] = key.remote.map(u32::to_ne_bytes);
+        let mut source = [0; 16];
+        source[..4].copy_from_slice(&a);
+        source[4..8].copy_from_slice(&b);
+        source[8..12].copy_from_slice(&c);
+        source[12..].copy_from_slice(&d);
+        Some(tunnel::TunnelKey { vni: key.id, source })
+    }
+
+    #[inline(always)]
+    fn read_tunnel_key(&self, key: &mut TunnelKey, flags: u64) -> Result<(), Errno> {
+        let key = ptr::from_mut(key).cast();
+        // SAFETY: `key` points to a whole `bpf_tunnel_key`, whose size is given.
+        result(unsafe { bpf_skb_get_tunnel_key(self.skb, key, size_of::<TunnelKey>() as u32, flags) })
+    }
+
+    /// `bpf_skb_set_tunnel_key`: what `l2sm-vxlan` shall send the frame with.
+    #[inline(always)]
+    pub(crate) fn set_tunnel_key(&self, key: &mut TunnelKey, flags: u64) -> Result<(), Errno> {
+        let key = ptr::from_mut(key).cast();
+        // SAFETY: `key` points to a whole `bpf_tunnel_key`, whose size is given.
+        result(unsafe { bpf_skb_set_tunnel_key(self.skb, key, size_of::<TunnelKey>() as u32, flags) })
+    }
+
+    /// The raw context, for helpers that are called in one place.
+    #[inline(always)]
+    pub(crate) fn as_ptr(&self) -> *mut __sk_buff {
+        self.skb
+    }
+}
+
+impl Frame for Skb {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let at = field!(self.data) as usize + offset;
+        if at + N > field!(self.data_end) as usize {
+            return None;
+        }
+        // SAFETY: `at..at + N` lies inside the packet (checked above, and again by the verifier);
+        // `[u8; N]` has alignment one.
+        Some(unsafe { ptr::with_exposed_provenance::<[u8; N]>(at).read() })
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        field!(self.len)
+    }
+
+    #[inline(always)]
+    fn gso_size(&self) -> u32 {
+        field!(self.gso_size)
+    }
+
+    #[inline(always)]
+    fn has_tag(&self) -> bool {
+        field!(self.vlan_present) != 0
+    }
+
+    #[inline(always)]
+    fn flow_hash(&self) -> u32 {
+        // SAFETY: the context of the running program.
+        unsafe { bpf_get_hash_recalc(self.skb) }
+    }
+
+    #[inline(always)]
+    fn is_for_host(&self) -> bool {
+        field!(self.pkt_type) == PACKET_HOST
+    }
+
+    #[inline(always)]
+    fn mark(&self) -> u32 {
+        field!(self.mark)
+    }
+}
+
+/// A helper's return value as a result.
+#[inline(always)]
+pub(crate) fn result(returned: i64) -> Result<(), Errno> {
+    if returned == 0 { Ok(()) } else { Err(returned) }
+}
