@@ -1,4 +1,15 @@
-//! Protobuf messages and gRPC services, generated from `proto/`.
+//! Protobuf messages and gRPC services, generated from `proto/`, and their conversions to and from
+//! the types of `l2sm-core`.
+
+mod convert;
+mod revision;
+mod snapshot;
+
+pub use convert::{
+    FieldFault, address_bytes, read_address, read_key, read_mac, read_net, write_net,
+};
+pub use revision::Revision;
+pub use snapshot::{digest, split};
 
 /// Package `l2sm.v1`.
 pub mod v1 {

@@ -4,4 +4,5 @@
 
 #[cfg(feature = "grpc")]
 pub mod grpc;
+pub mod objects;
 pub mod socket;

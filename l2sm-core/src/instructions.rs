@@ -5,7 +5,26 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 use l2sm_common::{ids::Group, mac::Mac, vni::Vni};
 
-use crate::model::ObjectKey;
+use crate::{model::ObjectKey, plan::Plan, world::World};
+
+mod delta;
+pub use delta::{apply_delta, delta};
+
+/// What `node` must know of `world`.
+///
+/// This is the specification that every quicker way is compared with:
+/// - the segments in which the node has a port;
+/// - as members of each, the other nodes that have a port in it, all in one split-horizon group
+///   ([`Group::MESH`]), and their VTEPs; unknown unicast goes to those where a port's MAC is not
+///   checked;
+/// - as hosts of each, every attachment in it;
+/// - as ports, the node's own attachments.
+///
+/// Left out: an attachment whose network is missing or whose node has no VTEP, and the later of two
+/// that clash ([`crate::conflict`]). A node that the world does not know gets nothing.
+pub fn instructions(world: &World, node: &str) -> Instructions {
+    Plan::new(world).instructions(node)
+}
 
 /// Everything one node must know: the segments with a port on it, who takes part in them, who is
 /// where, and the ports to make. A plain value; the same world gives the same instructions.
@@ -125,4 +144,48 @@ pub struct Removed {
     pub hosts: Vec<(Vni, Mac)>,
     /// Ports.
     pub ports: Vec<ObjectKey>,
+}
+
+impl Instructions {
+    /// How many things they name.
+    pub fn len(&self) -> usize {
+        self.segments.len()
+            + self.vteps.len()
+            + self.members.len()
+            + self.hosts.len()
+            + self.ports.len()
+    }
+
+    /// Whether they name nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Removed {
+    /// How many keys are gone.
+    pub const fn len(&self) -> usize {
+        self.segments.len()
+            + self.vteps.len()
+            + self.members.len()
+            + self.hosts.len()
+            + self.ports.len()
+    }
+
+    /// Whether nothing is gone.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Delta {
+    /// How many things change.
+    pub fn len(&self) -> usize {
+        self.put.len() + self.remove.len()
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }

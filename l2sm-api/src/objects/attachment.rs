@@ -1,0 +1,186 @@
+//! `L2Attachment`: one interface of one pod in one network. The object is the allocation of its
+//! addresses and its MAC.
+
+use ipnet::IpNet;
+use l2sm_common::mac::Mac;
+use l2sm_core::model::ObjectKey;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Column, Condition, FieldError, Object,
+    column::{age, condition, text},
+    condition::is_zero,
+    field::{ifname_fault, name_fault, namespace_fault, parse_address, parse_station},
+    kind::{Definition, Kind},
+    manifest::from_value,
+    metadata::Metadata,
+};
+
+/// A pod's plug into a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct L2Attachment {
+    /// [`super::API_VERSION`].
+    pub api_version: String,
+    /// `L2Attachment`.
+    pub kind: String,
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// What is to be attached where.
+    pub spec: L2AttachmentSpec,
+    /// What is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<L2AttachmentStatus>,
+}
+
+/// What is to be attached where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct L2AttachmentSpec {
+    /// The network.
+    pub network: String,
+    /// Its namespace; none: the attachment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_namespace: Option<String>,
+    /// The node.
+    pub node: String,
+    /// The pod's name, for listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The pod's UID.
+    #[serde(default, rename = "podUID", skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// The runtime's id of the container.
+    #[serde(
+        default,
+        rename = "containerID",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub container_id: Option<String>,
+    /// Path of the network namespace on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// Inode of that namespace; 0: not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub netns_inode: u64,
+    /// Interface name in the namespace.
+    pub ifname: String,
+    /// MAC address; none in a manifest: chosen, and then written here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Addresses, the prefix length from the network where it is left out; none in a manifest:
+    /// chosen, and then written here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<String>,
+}
+
+/// What is, of an attachment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct L2AttachmentStatus {
+    /// Addresses with prefix lengths.
+    pub ips: Vec<String>,
+    /// MAC address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
+    /// MTU of the interface, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Number of the revision that must be programmed for it to work.
+    pub revision: u64,
+    /// `metadata.generation` that this is about.
+    pub observed_generation: u64,
+    /// `Ready`, and what stands in its way.
+    pub conditions: Vec<Condition>,
+}
+
+pub(super) const DEFINITION: Definition = Definition {
+    kind: "L2Attachment",
+    plural: "l2attachments",
+    singular: "l2attachment",
+    short: &["l2att", "attachments", "attachment"],
+    namespaced: true,
+    columns: &[
+        Column::new("NAME", |object, _| text(object, "/metadata/name")),
+        Column::new("NETWORK", |object, _| text(object, "/spec/network")),
+        Column::new("POD", |object, _| text(object, "/spec/pod")),
+        Column::new("NODE", |object, _| text(object, "/spec/node")),
+        Column::new("IFNAME", |object, _| text(object, "/spec/ifname")),
+        Column::new("IPS", |object, _| text(object, "/status/ips")),
+        Column::new("MAC", |object, _| text(object, "/status/mac")),
+        Column::new("READY", |object, _| condition(object, "Ready")),
+        Column::wide("VNI", |object, _| text(object, "/status/vni")),
+        Column::wide("MTU", |object, _| text(object, "/status/mtu")),
+        Column::wide("NETNS", |object, _| text(object, "/spec/netns")),
+        Column::wide("AGE", age),
+    ],
+    read: |value, default_namespace| {
+        let mut attachment: L2Attachment = from_value(value)?;
+        let mut faults = attachment
+            .metadata
+            .complete(Kind::L2Attachment, default_namespace);
+        faults.extend(attachment.spec.faults());
+        if faults.is_empty() {
+            Ok(Object::L2Attachment(Box::new(attachment)))
+        } else {
+            Err(faults)
+        }
+    },
+};
+
+impl L2Attachment {
+    /// The network it joins.
+    pub fn network(&self) -> ObjectKey {
+        let namespace = self
+            .spec
+            .network_namespace
+            .as_deref()
+            .unwrap_or(&self.metadata.namespace);
+        ObjectKey::new(namespace, self.spec.network.as_str())
+    }
+}
+
+impl L2AttachmentSpec {
+    /// What is wrong with it, as far as it can be told without its network.
+    pub fn faults(&self) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        let mut check = |field: &str, fault: Option<String>| {
+            faults.extend(fault.map(|why| FieldError::new(field, why)));
+        };
+        check("spec.network", name_fault(&self.network));
+        check(
+            "spec.networkNamespace",
+            self.network_namespace.as_deref().and_then(namespace_fault),
+        );
+        check("spec.node", name_fault(&self.node));
+        check("spec.ifname", ifname_fault(&self.ifname));
+        check(
+            "spec.mac",
+            self.mac.as_deref().and_then(|mac| parse_station(mac).err()),
+        );
+        for (index, ip) in self.ips.iter().enumerate() {
+            check(&format!("spec.ips[{index}]"), parse_address(ip).err());
+        }
+        let relative = self.netns.as_deref().filter(|path| !path.starts_with('/'));
+        check(
+            "spec.netns",
+            relative.map(|path| {
+                format!("{path:?} is not an absolute path; expected one, as in /run/netns/pod1")
+            }),
+        );
+        faults
+    }
+
+    /// The MAC address of an attachment that has one.
+    pub fn station(&self) -> Option<Mac> {
+        self.mac.as_deref().and_then(|mac| parse_station(mac).ok())
+    }
+
+    /// The addresses of an attachment that has them with their prefix lengths.
+    pub fn addresses(&self) -> Vec<IpNet> {
+        self.ips.iter().filter_map(|ip| ip.parse().ok()).collect()
+    }
+}
