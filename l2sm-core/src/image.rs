@@ -1,11 +1,19 @@
 //! What the maps, links and programs of one node should hold.
 
+mod build;
+mod flood;
+mod ids;
+mod problem;
+mod vteps;
+
+use core::fmt;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
 use l2sm_common::{
+    abi,
     ids::{IfIndex, Ip16},
     mac::Mac,
     maps::{
@@ -14,6 +22,10 @@ use l2sm_common::{
     },
 };
 
+pub use self::{
+    build::{image, keep_forwarder},
+    problem::Problem,
+};
 use crate::model::ObjectKey;
 
 /// The contents of every map that the agent writes, and the hooks that carry programs. Desired and
@@ -64,6 +76,31 @@ pub enum Program {
     UplinkRx,
     /// `l2sm_tunnel_rx`, tc ingress of `l2sm-vxlan`.
     TunnelRx,
+}
+
+impl Program {
+    /// Every program that is attached to devices.
+    pub const ALL: [Self; 3] = [Self::PortRx, Self::UplinkRx, Self::TunnelRx];
+
+    /// Its name in the kernel.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PortRx => abi::PORT_RX,
+            Self::UplinkRx => abi::UPLINK_RX,
+            Self::TunnelRx => abi::TUNNEL_RX,
+        }
+    }
+
+    /// The program of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|program| program.name() == name)
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on device {}", self.program.name(), self.device.0)
+    }
 }
 
 /// What the node itself knows: devices, addresses, routes. Observed by the agent over netlink.
