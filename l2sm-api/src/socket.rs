@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use l2sm_common::reason::DropReason;
 use serde::{Deserialize, Serialize};
 
 /// A request: `{"verb": "attach", ...}`.
@@ -169,8 +170,15 @@ pub struct NetworkStatus {
 pub struct Drops {
     /// `namespace/name`; empty: no network known.
     pub network: String,
-    /// [`l2sm_common::reason::DropReason::label`].
+    /// [`DropReason::label`].
     pub reason: String,
     /// Packets.
     pub packets: u64,
+}
+
+impl Drops {
+    /// What the reason means, in one sentence; `None` for one that only a newer version knows.
+    pub fn help(&self) -> Option<&'static str> {
+        DropReason::ALL.iter().find(|reason| reason.label() == self.reason).map(|known| known.help())
+    }
 }
