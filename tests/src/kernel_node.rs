@@ -1,0 +1,60 @@
+//! The other node: the kernel's own vxlan device and bridge.
+
+use l2sm_common::mac::Mac;
+
+use crate::netns::{Netns, join, pod_netns};
+
+/// A node whose segments are a kernel vxlan device and a bridge each.
+#[derive(Debug)]
+pub struct KernelNode {
+    /// The node's namespace; its underlay device is `ul0`.
+    pub netns: Netns,
+}
+
+/// A pod behind a kernel bridge; its interface is `net1`.
+#[derive(Debug)]
+pub struct KernelPod {
+    /// The pod's namespace.
+    pub netns: Netns,
+    /// Its MAC.
+    pub mac: Mac,
+}
+
+impl KernelNode {
+    /// Makes the namespace; the caller joins `ul0` to the underlay and gives it an address.
+    pub fn new() -> Self {
+        Self { netns: Netns::new("kernel") }
+    }
+
+    /// Makes a segment: bridge `br<vni>`, vxlan device `vx<vni>` that floods to `remote`. Learning
+    /// stays on, as by default.
+    pub fn segment(&self, vni: u32, local: &str, remote: &str, udp_port: u16) {
+        let netns = &self.netns;
+        netns.ip(&format!("link add br{vni} type bridge"));
+        netns.ip(&format!(
+            "link add vx{vni} type vxlan id {vni} local {local} remote {remote} dstport {udp_port} \
+             dev ul0"
+        ));
+        netns.ip(&format!("link set vx{vni} master br{vni}"));
+        netns.ip(&format!("link set br{vni} up"));
+        netns.ip(&format!("link set vx{vni} up"));
+    }
+
+    /// Makes a pod in a segment.
+    pub fn pod(&self, vni: u32, host: u8, addresses: &[&str], mtu: u32) -> KernelPod {
+        let pod = pod_netns("kpod", addresses);
+        join((&self.netns, &format!("k{vni}-{host}")), (&pod, "net1"), mtu);
+        self.netns.ip(&format!("link set k{vni}-{host} master br{vni}"));
+        for address in addresses {
+            pod.ip(&format!("address add {address} dev net1 nodad"));
+        }
+        let mac = pod.mac("net1");
+        KernelPod { netns: pod, mac }
+    }
+}
+
+impl Default for KernelNode {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,151 @@
+//! Network namespaces that a test makes, and that are gone after it.
+
+use std::{
+    fs::File,
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns};
+
+/// A network namespace, deleted when dropped, also by a panic.
+#[derive(Debug)]
+pub struct Netns {
+    name: String,
+}
+
+impl Netns {
+    /// Makes `l2sm-t<pid>-<count>-<role>`, with loopback up.
+    pub fn new(role: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("l2sm-t{}-{count}-{role}", std::process::id());
+        run("ip", &["netns", "add", &name]);
+        let netns = Self { name };
+        netns.ip("link set lo up");
+        netns
+    }
+
+    /// Its name under `/run/netns`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its path.
+    pub fn path(&self) -> String {
+        format!("/run/netns/{}", self.name)
+    }
+
+    /// Has devices made from now on speak only when spoken to: no IPv6, so no solicitations of their
+    /// own, and counters stay exact.
+    pub fn without_ipv6(self) -> Self {
+        self.run(|| {
+            for scope in ["all", "default"] {
+                let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
+                std::fs::write(&path, "1").unwrap_or_else(|error| panic!("{path}: {error}"));
+            }
+        });
+        self
+    }
+
+    /// Runs `ip ARGUMENTS` inside; panics when it fails.
+    pub fn ip(&self, arguments: &str) -> String {
+        let mut all = vec!["-n", &self.name];
+        all.extend(arguments.split_whitespace());
+        run("ip", &all)
+    }
+
+    /// Runs a program inside (without a new mount namespace, so bpffs stays in view).
+    pub fn output(&self, program: &str, arguments: &[&str]) -> Output {
+        Command::new("nsenter")
+            .arg(format!("--net={}", self.path()))
+            .arg(program)
+            .args(arguments)
+            .output()
+            .unwrap_or_else(|error| panic!("nsenter {program}: {error}"))
+    }
+
+    /// Runs a closure inside, on a thread of its own.
+    pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                self.enter();
+                inside()
+            });
+            match worker.join() {
+                Ok(value) => value,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Moves the calling thread inside, for good.
+    pub fn enter(&self) {
+        let file = File::open(self.path()).expect("the namespace exists");
+        setns(file, CloneFlags::CLONE_NEWNET).expect("tests need root");
+    }
+
+    /// ifindex of a device inside.
+    pub fn ifindex(&self, device: &str) -> u32 {
+        self.run(|| nix::net::if_::if_nametoindex(device).expect("the device exists"))
+    }
+
+    /// MAC of a device inside.
+    pub fn mac(&self, device: &str) -> l2sm_common::mac::Mac {
+        let link = self.ip(&format!("-json link show {device}"));
+        let link: serde_json::Value = serde_json::from_str(&link).expect("ip prints JSON");
+        link[0]["address"].as_str().and_then(|text| text.parse().ok()).expect("a MAC")
+    }
+
+    /// Round trips of `count` pings that were answered.
+    pub fn ping(&self, target: &str, count: u32) -> u32 {
+        let count = count.to_string();
+        let output = self.output("ping", &["-n", "-c", &count, "-i", "0.01", "-W", "1", target]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let received = text.split(", ").find_map(|part| part.strip_suffix(" received"));
+        received.and_then(|number| number.parse().ok()).unwrap_or_else(|| {
+            panic!("ping {target}: {text}{}", String::from_utf8_lossy(&output.stderr))
+        })
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        // Nothing to do about a failure while a panic may be under way.
+        drop(Command::new("ip").args(["netns", "delete", &self.name]).output());
+    }
+}
+
+/// A pod's namespace: without IPv6 unless one of its addresses is.
+pub fn pod_netns(role: &str, addresses: &[&str]) -> Netns {
+    let netns = Netns::new(role);
+    if addresses.iter().any(|address| address.contains(':')) { netns } else { netns.without_ipv6() }
+}
+
+/// Joins two namespaces by a veth pair, both ends up.
+pub fn join(a: (&Netns, &str), b: (&Netns, &str), mtu: u32) {
+    let (netns_a, device_a) = a;
+    let (netns_b, device_b) = b;
+    netns_a.ip(&format!(
+        "link add {device_a} mtu {mtu} type veth peer name {device_b} mtu {mtu} netns {}",
+        netns_b.name()
+    ));
+    netns_a.ip(&format!("link set {device_a} up"));
+    netns_b.ip(&format!("link set {device_b} up"));
+}
+
+/// Runs a program; panics, with what it said, when it fails.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

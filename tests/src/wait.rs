@@ -1,0 +1,33 @@
+//! Waiting on a condition with a deadline, instead of sleeping.
+
+use std::{
+    fmt::Debug,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Time that anything on one machine may take before it counts as failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks until the answer is `Some`; panics with `what` when `PATIENCE` has run out.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Asks until the answer is `expected`.
+pub fn until_equal<T: PartialEq + Debug>(what: &str, expected: &T, mut ask: impl FnMut() -> T) {
+    let mut last = None;
+    let deadline = Instant::now() + PATIENCE;
+    while last.as_ref() != Some(expected) {
+        assert!(Instant::now() < deadline, "{what}: {last:?}, not {expected:?} in {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(10));
+        last = Some(ask());
+    }
+}
