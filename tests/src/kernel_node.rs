@@ -21,9 +21,9 @@ pub struct KernelPod {
 }
 
 impl KernelNode {
-    /// Makes the namespace; the caller joins `ul0` to the underlay and gives it an address.
+    /// Makes the namespace, without IPv6 of its own; the caller joins `ul0` to the underlay and gives it an address.
     pub fn new() -> Self {
-        Self { netns: Netns::new("kernel") }
+        Self { netns: Netns::new("kernel").without_ipv6() }
     }
 
     /// Makes a segment: bridge `br<vni>`, vxlan device `vx<vni>` that floods to `remote`. Learning
@@ -35,7 +35,9 @@ impl KernelNode {
             "link add vx{vni} type vxlan id {vni} local {local} remote {remote} dstport {udp_port} \
              dev ul0"
         ));
-        netns.ip(&format!("link set vx{vni} master br{vni}"));
+        // The node itself says nothing in the segment: counters stay exact.
+        netns.ip(&format!("link set br{vni} addrgenmode none"));
+        netns.ip(&format!("link set vx{vni} addrgenmode none master br{vni}"));
         netns.ip(&format!("link set br{vni} up"));
         netns.ip(&format!("link set vx{vni} up"));
     }
@@ -43,8 +45,9 @@ impl KernelNode {
     /// Makes a pod in a segment.
     pub fn pod(&self, vni: u32, host: u8, addresses: &[&str], mtu: u32) -> KernelPod {
         let pod = pod_netns("kpod", addresses);
-        join((&self.netns, &format!("k{vni}-{host}")), (&pod, "net1"), mtu);
-        self.netns.ip(&format!("link set k{vni}-{host} master br{vni}"));
+        let device = format!("k{vni}-{host}");
+        join((&self.netns, &device), (&pod, "net1"), mtu);
+        self.netns.ip(&format!("link set {device} addrgenmode none master br{vni}"));
         for address in addresses {
             pod.ip(&format!("address add {address} dev net1 nodad"));
         }

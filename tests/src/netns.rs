@@ -123,7 +123,7 @@ pub fn pod_netns(role: &str, addresses: &[&str]) -> Netns {
     if addresses.iter().any(|address| address.contains(':')) { netns } else { netns.without_ipv6() }
 }
 
-/// Joins two namespaces by a veth pair, both ends up.
+/// Joins two namespaces by a veth pair, both ends up; the first gets no IPv6 address by itself.
 pub fn join(a: (&Netns, &str), b: (&Netns, &str), mtu: u32) {
     let (netns_a, device_a) = a;
     let (netns_b, device_b) = b;
@@ -131,7 +131,7 @@ pub fn join(a: (&Netns, &str), b: (&Netns, &str), mtu: u32) {
         "link add {device_a} mtu {mtu} type veth peer name {device_b} mtu {mtu} netns {}",
         netns_b.name()
     ));
-    netns_a.ip(&format!("link set {device_a} up"));
+    netns_a.ip(&format!("link set {device_a} addrgenmode none up"));
     netns_b.ip(&format!("link set {device_b} up"));
 }
 
