@@ -30,7 +30,7 @@ impl KernelNode {
     /// stays on, as by default.
     pub fn segment(&self, vni: u32, local: &str, remote: &str, udp_port: u16) {
         let netns = &self.netns;
-        netns.ip(&format!("link add br{vni} type bridge"));
+        netns.ip(&format!("link add br{vni} type bridge mcast_snooping 0"));
         netns.ip(&format!(
             "link add vx{vni} type vxlan id {vni} local {local} remote {remote} dstport {udp_port} \
              dev ul0"
