@@ -1,1 +1,159 @@
-fn main() {}
+//! `l2smctl`: the user's tool. One file per command under `command/`; this one only dispatches.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod client;
+mod command;
+mod condition;
+mod duration;
+mod lab;
+mod manifest;
+mod output;
+mod progress;
+mod say;
+mod target;
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
+
+use command::{apply, attach, delete, describe, detach, get, lab as lab_command, status, wait};
+
+/// Version and git revision.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("L2SM_REVISION"), ")");
+
+/// Virtual Layer-2 networks: apply, look at and delete them; attach to them; build a lab.
+#[derive(Debug, Parser)]
+#[command(name = "l2smctl", version = VERSION, max_term_width = 100, after_help = "\
+Examples:
+  l2smctl lab up                                   build two nodes and their pods on this machine
+  l2smctl --server lab get networks                look at the lab's networks
+  l2smctl apply -f blue.yaml                       make the networks of a manifest
+  l2smctl wait --for=condition=Ready l2net/blue    until every node has it in its kernel
+  l2smctl attach blue --netns /run/netns/web       plug a namespace of this node into a network
+  l2smctl status --socket /run/l2sm/agent.sock     what this node forwards and drops")]
+struct Cli {
+    #[command(flatten)]
+    logging: Logging,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Apply(apply::Args),
+    Get(get::Args),
+    Describe(describe::Args),
+    Delete(delete::Args),
+    Wait(wait::Args),
+    Status(status::Args),
+    Attach(attach::Args),
+    Detach(detach::Args),
+    Lab(lab_command::Args),
+}
+
+/// What is logged, on standard error.
+#[derive(Debug, clap::Args)]
+struct Logging {
+    /// Log what is at least as important as this.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "L2SM_LOG_LEVEL",
+        default_value = "error"
+    )]
+    log_level: LevelFilter,
+    /// Log as text or JSON.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "L2SM_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let matches = command_line().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    start_logging(&cli.logging);
+    run(&cli.command).unwrap_or_else(|error| {
+        say::error(format_args!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Apply(args) => apply::run(args),
+        Command::Get(args) => get::run(args),
+        Command::Describe(args) => describe::run(args),
+        Command::Delete(args) => delete::run(args),
+        Command::Wait(args) => wait::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Attach(args) => attach::run(args),
+        Command::Detach(args) => detach::run(args),
+        Command::Lab(args) => lab_command::run(args),
+    }
+}
+
+/// The command line; its usage says `kubectl l2sm` when we are kubectl's plugin of that name.
+fn command_line() -> clap::Command {
+    let called = env::args_os().next().unwrap_or_default();
+    let command = Cli::command();
+    if is_plugin(&called) {
+        command.bin_name("kubectl l2sm")
+    } else {
+        command
+    }
+}
+
+fn is_plugin(called: &OsStr) -> bool {
+    Path::new(called).file_name() == Some(OsStr::new("kubectl-l2sm"))
+}
+
+fn start_logging(logging: &Logging) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(logging.log_level)
+        .with_writer(std::io::stderr);
+    match logging.log_format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn kubectl_knows_us_by_the_name_of_the_file() {
+        assert!(is_plugin(OsStr::new("/usr/local/bin/kubectl-l2sm")));
+        assert!(!is_plugin(OsStr::new("/usr/local/bin/l2smctl")));
+    }
+
+    #[test]
+    fn every_command_says_what_it_is_for() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `l2smctl detach`: takes a network namespace of this node out of a network.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use l2sm_api::socket::Detach;
+
+use super::{AgentSocket, Namespace, Netns};
+use crate::agent;
+use crate::say::{self, say};
+
+/// Take a network namespace of this node out of a network.
+///
+/// Succeeds when there is nothing to undo.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  l2smctl detach blue --netns /run/netns/web
+  l2smctl detach blue --pid 4711 --ifname eth1")]
+pub(crate) struct Args {
+    /// The network.
+    network: String,
+    #[command(flatten)]
+    netns: Netns,
+    /// Name of the interface [default: all of that network].
+    #[arg(long, value_name = "NAME")]
+    ifname: Option<String>,
+    #[command(flatten)]
+    namespace: Namespace,
+    #[command(flatten)]
+    agent: AgentSocket,
+}
+
+/// Detaches, and names the interfaces that are gone.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let request = Detach {
+        network: Some(args.network.clone()),
+        namespace: args.namespace.name().to_owned(),
+        netns: args.netns.path()?,
+        ifname: args.ifname.clone(),
+    };
+    let netns = request.netns.clone();
+    let removed = agent::detach(&args.agent.socket, request, args.agent.timeout)?;
+    if removed.is_empty() {
+        say::progress(format_args!(
+            "{netns} is not attached to {}\n",
+            args.network
+        ));
+    }
+    for ifname in removed {
+        say!("{ifname} detached from {}", args.network);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,321 @@
+//! `l2smctl status`: the controller and its nodes; or, on a node, what its agent does.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use l2sm_api::grpc::v1::{NodeStatus, StatusReply};
+use l2sm_api::socket::Status;
+use serde_json::{Value, json};
+
+use crate::agent;
+use crate::client::{DEFAULT_SERVER, Server, Unreachable};
+use crate::duration;
+use crate::output::table::Table;
+use crate::output::{AnswerFormat, json as write};
+use crate::say::{self, say};
+
+/// Show the state of the controller and its nodes, or of this node.
+///
+/// The controller: which nodes follow it, and how far behind they are. A node (with --socket, or
+/// where no controller answers): what it forwards, and what it drops and why.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  l2smctl status
+  l2smctl --server lab status
+  l2smctl status --socket /run/l2sm-lab/n1/agent.sock")]
+pub(crate) struct Args {
+    /// How to show it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: AnswerFormat,
+    /// The socket of a node's agent: show that node [default: /run/l2sm/agent.sock].
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "L2SM_SOCKET",
+        conflicts_with = "server"
+    )]
+    socket: Option<PathBuf>,
+    /// The controller: http://HOST:PORT, or `lab` [default: `http://127.0.0.1:30808`].
+    #[arg(long, value_name = "URL", env = "L2SM_SERVER", value_parser = Server::parse)]
+    server: Option<Server>,
+    /// How long to wait for an answer, as in 30s or 1m30s.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "30s")]
+    timeout: Duration,
+}
+
+/// Shows the controller's state, else the node's.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(socket) = &args.socket {
+        return show_node(args, socket);
+    }
+    let given = args
+        .server
+        .clone()
+        .map_or_else(|| Server::parse(DEFAULT_SERVER), Ok);
+    let server = given.map_err(anyhow::Error::msg)?;
+    match server.with(args.timeout, async |client| client.status().await) {
+        Ok(reply) => show_controller(args, &reply),
+        Err(error) if may_ask_agent(args, &error) => show_node(args, Path::new(agent::SOCKET)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether this is a node without a controller of its own, and the user named none.
+fn may_ask_agent(args: &Args, error: &anyhow::Error) -> bool {
+    args.server.is_none() && error.is::<Unreachable>() && Path::new(agent::SOCKET).exists()
+}
+
+fn show_controller(args: &Args, reply: &StatusReply) -> Result<ExitCode> {
+    match args.output {
+        AnswerFormat::Json => say!("{}", write::text(&controller_json(reply))?),
+        AnswerFormat::Table => say::text(format_args!("{}", controller_text(reply))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_node(args: &Args, socket: &Path) -> Result<ExitCode> {
+    let status = agent::status(socket, args.timeout)?;
+    match args.output {
+        AnswerFormat::Json => say!("{}", write::text(&status)?),
+        AnswerFormat::Table => say::text(format_args!("{}", node_text(&status))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn controller_text(reply: &StatusReply) -> String {
+    let StatusReply {
+        source,
+        epoch,
+        revision,
+        version,
+        nodes,
+        networks,
+        attachments,
+    } = reply;
+    let mut table = Table::new(["NODE", "CONNECTED", "ACKED", "LAG", "ERRORS", "AGENT"]);
+    for node in nodes {
+        let connected = if node.connected { "yes" } else { "no" };
+        let (acked, lag) = (
+            node.acked_revision.to_string(),
+            lag(reply, node).to_string(),
+        );
+        let errors = node.errors.to_string();
+        table.row([
+            &node.name,
+            connected,
+            &acked,
+            &lag,
+            &errors,
+            &node.agent_version,
+        ]);
+    }
+    let nodes = if nodes.is_empty() {
+        "no nodes yet\n".to_owned()
+    } else {
+        table.to_string()
+    };
+    format!(
+        "controller    {version}\nsource        {source}, epoch {epoch}\nrevision      {revision}\n\
+         networks      {networks}\nattachments   {attachments}\n\n{nodes}"
+    )
+}
+
+fn controller_json(reply: &StatusReply) -> Value {
+    let node = |node: &NodeStatus| {
+        json!({
+            "name": node.name,
+            "connected": node.connected,
+            "ackedRevision": node.acked_revision,
+            "lag": lag(reply, node),
+            "errors": node.errors,
+            "agentVersion": node.agent_version,
+        })
+    };
+    json!({
+        "version": reply.version,
+        "source": reply.source,
+        "epoch": reply.epoch,
+        "revision": reply.revision,
+        "networks": reply.networks,
+        "attachments": reply.attachments,
+        "nodes": reply.nodes.iter().map(node).collect::<Vec<_>>(),
+    })
+}
+
+/// How many revisions a node is behind.
+fn lag(reply: &StatusReply, node: &NodeStatus) -> u64 {
+    reply.revision.saturating_sub(node.acked_revision)
+}
+
+fn node_text(status: &Status) -> String {
+    let vteps: Vec<_> = status.vteps.iter().map(ToString::to_string).collect();
+    let none = |text: String| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            text
+        }
+    };
+    let mut text = format!(
+        "node          {}\nagent         {}\nVTEPs         {}, UDP port {}\nuplinks       {}\n\
+         controller    {}\nrevision      {}\nfeatures      {}\n",
+        status.node,
+        status.version,
+        none(vteps.join(", ")),
+        status.udp_port,
+        none(status.uplinks.join(", ")),
+        none(status.controller.clone().unwrap_or_default()),
+        status.revision,
+        none(status.features.join(", ")),
+    );
+    for error in &status.errors {
+        text.extend(["error         ", error, "\n"]);
+    }
+    text.push('\n');
+    text.push_str(&traffic(status));
+    text.push('\n');
+    text.push_str(&drops(status));
+    text
+}
+
+/// Packets of each network.
+fn traffic(status: &Status) -> String {
+    if status.networks.is_empty() {
+        return "no network has a port here\n".to_owned();
+    }
+    let mut table = Table::new([
+        "NETWORK",
+        "VNI",
+        "PORTS",
+        "VTEPS",
+        "FROM-PODS",
+        "TO-PODS",
+        "FROM-VTEPS",
+        "TO-VTEPS",
+        "SLOW",
+    ]);
+    for network in &status.networks {
+        let figures = [
+            network.vni.into(),
+            network.ports.into(),
+            network.vteps.into(),
+            network.from_port,
+            network.to_port,
+            network.from_vtep,
+            network.to_vtep,
+            network.slow_sent + network.slow_received,
+        ];
+        let figures = figures.iter().map(u64::to_string);
+        table.row([network.network.clone()].into_iter().chain(figures));
+    }
+    table.to_string()
+}
+
+/// Packets dropped, with what that means.
+fn drops(status: &Status) -> String {
+    let mut table = Table::new(["NETWORK", "DROPPED", "REASON", "MEANING"]);
+    let mut any = false;
+    for drops in status.drops.iter().filter(|drops| drops.packets > 0) {
+        any = true;
+        let network = if drops.network.is_empty() {
+            "-"
+        } else {
+            &drops.network
+        };
+        table.row([
+            network,
+            &drops.packets.to_string(),
+            &drops.reason,
+            drops.help().unwrap_or(""),
+        ]);
+    }
+    if any {
+        table.to_string()
+    } else {
+        "nothing dropped\n".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use l2sm_api::socket::{Drops, NetworkStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_behind_shows_by_how_much() {
+        let node = NodeStatus {
+            name: "n1".into(),
+            connected: true,
+            acked_revision: 40,
+            errors: 0,
+            agent_version: "0.1.0".into(),
+        };
+        let reply = StatusReply {
+            source: "abc".into(),
+            epoch: 1,
+            revision: 42,
+            version: "0.1.0".into(),
+            nodes: vec![node],
+            networks: 2,
+            attachments: 3,
+        };
+        let text = controller_text(&reply);
+        assert!(
+            text.contains("n1     yes         40      2     0        0.1.0\n"),
+            "{text}"
+        );
+        assert_eq!(
+            controller_json(&reply).pointer("/nodes/0/lag"),
+            Some(&json!(2))
+        );
+    }
+
+    #[test]
+    fn drops_come_with_their_meaning_and_zeros_are_left_out() {
+        let drop_of = |reason: &str, packets| Drops {
+            network: "default/red".into(),
+            reason: reason.into(),
+            packets,
+        };
+        let status = Status {
+            node: "n1".into(),
+            version: "0.1.0".into(),
+            vteps: vec!["192.0.2.1".parse().unwrap()],
+            udp_port: 7000,
+            uplinks: vec!["eth0".into()],
+            controller: None,
+            revision: 7,
+            errors: vec!["default/x: no such namespace".into()],
+            networks: vec![NetworkStatus {
+                network: "default/red".into(),
+                vni: 9,
+                ports: 2,
+                vteps: 1,
+                from_port: 10,
+                to_port: 20,
+                from_vtep: 30,
+                to_vtep: 40,
+                slow_sent: 1,
+                slow_received: 2,
+            }],
+            drops: vec![drop_of("unknown_unicast", 5), drop_of("truncated", 0)],
+            features: Vec::new(),
+        };
+        let text = node_text(&status);
+        assert!(
+            text.contains("default/red   5         unknown_unicast   to a MAC that no"),
+            "{text}"
+        );
+        assert!(!text.contains("truncated"), "{text}");
+        assert!(text.contains("controller    none\n"), "{text}");
+        assert!(
+            text.contains("error         default/x: no such namespace\n"),
+            "{text}"
+        );
+        assert!(text.contains("40         3\n"), "{text}");
+    }
+}
