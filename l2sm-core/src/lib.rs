@@ -4,7 +4,13 @@
 //! in a stable order.
 #![forbid(unsafe_code)]
 
+pub mod conflict;
+pub mod diff;
 pub mod image;
 pub mod instructions;
+pub mod ipam;
+pub mod mac_plan;
 pub mod model;
+pub mod plan;
+pub mod vni_plan;
 pub mod world;
