@@ -10,72 +10,117 @@ pub(crate) mod lab;
 pub(crate) mod status;
 pub(crate) mod wait;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use l2sm_api::objects::{DEFAULT_NAMESPACE, Kind};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::agent;
 use crate::client::{Client, DEFAULT_SERVER, Server};
 use crate::duration;
 
-/// The controller, and how long to wait for it.
+/// What any command may be told, before or after its name.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Connection {
-    /// The controller: http://HOST:PORT, or `lab` for the lab on this machine.
-    #[arg(long, value_name = "URL", env = "L2SM_SERVER", value_parser = Server::parse,
-          default_value = DEFAULT_SERVER)]
-    pub(crate) server: Server,
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Common {
+    /// The controller: `http://HOST:PORT`, or `lab` for the lab on this machine [default:
+    /// `http://127.0.0.1:30808`].
+    #[arg(long, global = true, value_name = "URL", env = "L2SM_SERVER", value_parser = Server::parse)]
+    pub(crate) server: Option<Server>,
+    /// The socket of this node's agent [default: /run/l2sm/agent.sock].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Namespace of the objects [default: default].
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
     /// How long to wait for an answer, as in 30s or 1m30s.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "30s")]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse,
+          default_value = "30s")]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
 }
 
-impl Connection {
-    /// Connects, and does `work`.
+/// What is logged, on standard error.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logging {
+    /// Log what is at least as important as this.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "L2SM_LOG_LEVEL",
+        default_value = "error"
+    )]
+    pub(crate) log_level: LevelFilter,
+    /// Log as text or JSON.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "L2SM_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Common {
+    /// Connects to the controller, and does `work`.
     pub(crate) fn with<T: Send>(
         &self,
         work: impl AsyncFnOnce(&mut Client) -> Result<T> + Send,
     ) -> Result<T> {
-        self.server.with(self.timeout, work)
+        let given = self
+            .server
+            .clone()
+            .map_or_else(|| Server::parse(DEFAULT_SERVER), Ok);
+        given.map_err(anyhow::Error::msg)?.with(self.timeout, work)
     }
-}
 
-/// The namespace of the objects meant.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Namespace {
-    /// Namespace of the objects [default: default].
-    #[arg(short, long, value_name = "NAMESPACE")]
-    pub(crate) namespace: Option<String>,
-}
-
-impl Namespace {
-    /// The one that was given, else `default`.
-    pub(crate) fn name(&self) -> &str {
+    /// The namespace that was given, else `default`.
+    pub(crate) fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
     }
 
-    /// The one that objects of `kind` are in; empty for those in none.
-    pub(crate) fn of(&self, kind: Kind) -> &str {
+    /// The namespace that objects of `kind` are in; empty for those in none.
+    pub(crate) fn namespace_of(&self, kind: Kind) -> &str {
         if kind.is_namespaced() {
-            self.name()
+            self.namespace()
         } else {
             ""
         }
     }
+
+    /// The agent's socket.
+    pub(crate) fn socket(&self) -> &Path {
+        self.socket.as_deref().unwrap_or(Path::new(agent::SOCKET))
+    }
 }
 
-/// The agent of this node.
-#[derive(Debug, clap::Args)]
-pub(crate) struct AgentSocket {
-    /// The socket of this node's agent.
-    #[arg(long, value_name = "PATH", env = "L2SM_SOCKET", default_value = agent::SOCKET)]
-    pub(crate) socket: PathBuf,
-    /// How long to wait for an answer, as in 30s or 1m30s.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "30s")]
-    pub(crate) timeout: Duration,
+/// A command line that cannot be what its writer meant: exit code 2.
+#[derive(Debug)]
+pub(crate) struct Misuse(pub(crate) String);
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
+
+impl std::error::Error for Misuse {}
 
 /// A network namespace of this node.
 #[derive(Debug, clap::Args)]
@@ -124,15 +169,5 @@ mod tests {
         };
         assert_eq!(netns.path().unwrap(), "/run/netns/web");
         assert_eq!(netns.label().as_deref(), Some("web"));
-    }
-
-    #[test]
-    fn objects_without_namespace_are_in_none() {
-        let namespace = Namespace {
-            namespace: Some("red".into()),
-        };
-        assert_eq!(namespace.of(Kind::L2Network), "red");
-        assert_eq!(namespace.of(Kind::L2Node), "");
-        assert_eq!(Namespace { namespace: None }.of(Kind::L2Network), "default");
     }
 }

@@ -19,9 +19,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::filter::LevelFilter;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use command::{Common, LogFormat, Logging, Misuse};
 use command::{apply, attach, delete, describe, detach, get, lab as lab_command, status, wait};
 
 /// Version and git revision.
@@ -39,7 +39,7 @@ Examples:
   l2smctl status --socket /run/l2sm/agent.sock     what this node forwards and drops")]
 struct Cli {
     #[command(flatten)]
-    logging: Logging,
+    common: Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,55 +57,31 @@ enum Command {
     Lab(lab_command::Args),
 }
 
-/// What is logged, on standard error.
-#[derive(Debug, clap::Args)]
-struct Logging {
-    /// Log what is at least as important as this.
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        env = "L2SM_LOG_LEVEL",
-        default_value = "error"
-    )]
-    log_level: LevelFilter,
-    /// Log as text or JSON.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FORMAT",
-        env = "L2SM_LOG_FORMAT",
-        default_value = "text"
-    )]
-    log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 fn main() -> ExitCode {
     let matches = command_line().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    start_logging(&cli.logging);
-    run(&cli.command).unwrap_or_else(|error| {
+    start_logging(&cli.common.logging);
+    run(&cli).unwrap_or_else(|error| {
         say::error(format_args!("{error:#}"));
-        ExitCode::FAILURE
+        if error.is::<Misuse>() {
+            ExitCode::from(2)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }
 
-fn run(command: &Command) -> Result<ExitCode> {
-    match command {
-        Command::Apply(args) => apply::run(args),
-        Command::Get(args) => get::run(args),
-        Command::Describe(args) => describe::run(args),
-        Command::Delete(args) => delete::run(args),
-        Command::Wait(args) => wait::run(args),
-        Command::Status(args) => status::run(args),
-        Command::Attach(args) => attach::run(args),
-        Command::Detach(args) => detach::run(args),
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Apply(args) => apply::run(args, common),
+        Command::Get(args) => get::run(args, common),
+        Command::Describe(args) => describe::run(args, common),
+        Command::Delete(args) => delete::run(args, common),
+        Command::Wait(args) => wait::run(args, common),
+        Command::Status(args) => status::run(args, common),
+        Command::Attach(args) => attach::run(args, common),
+        Command::Detach(args) => detach::run(args, common),
         Command::Lab(args) => lab_command::run(args),
     }
 }

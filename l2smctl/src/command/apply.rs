@@ -7,7 +7,7 @@ use l2sm_api::grpc::v1::Applied;
 use l2sm_api::grpc::v1::applied::Outcome;
 use l2sm_api::objects::Kind;
 
-use super::{Connection, Namespace};
+use super::Common;
 use crate::say::say;
 use crate::{manifest, target};
 
@@ -25,19 +25,13 @@ pub(crate) struct Args {
     /// Check everything, here and at the controller, and change nothing.
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Reads and checks all manifests, then applies them.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let documents = manifest::read(&args.filename, args.namespace.namespace.as_deref())?;
+pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
+    let documents = manifest::read(&args.filename, common.namespace.as_deref())?;
     let objects = manifest::json(&documents)?;
-    let applied = args
-        .connection
-        .with(async |client| client.apply(objects, args.dry_run).await);
+    let applied = common.with(async |client| client.apply(objects, args.dry_run).await);
     let applied = applied.map_err(|error| {
         if error.is::<crate::client::Unreachable>() {
             return error;

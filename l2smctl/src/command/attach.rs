@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use l2sm_api::socket::{Attach, Attached};
 
-use super::{AgentSocket, Namespace, Netns};
+use super::{Common, Netns};
 use crate::agent;
 use crate::output::table::Table;
 use crate::output::{AnswerFormat, json};
@@ -36,17 +36,13 @@ pub(crate) struct Args {
     /// How to show what it got.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: AnswerFormat,
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(flatten)]
-    agent: AgentSocket,
 }
 
 /// Attaches, and prints what the agent answers.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
     let request = Attach {
         network: args.network.clone(),
-        namespace: args.namespace.name().to_owned(),
+        namespace: common.namespace().to_owned(),
         netns: args.netns.path()?,
         ifname: args.ifname.clone(),
         ips: args.ips.clone(),
@@ -54,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         pod: args.netns.label(),
         container_id: None,
     };
-    let attached = agent::attach(&args.agent.socket, request, args.agent.timeout)?;
+    let attached = agent::attach(common.socket(), request, common.timeout)?;
     match args.output {
         AnswerFormat::Json => say!("{}", json::text(&attached)?),
         AnswerFormat::Table => say::text(format_args!("{}", table(&attached))),

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use l2sm_api::grpc::v1::{DeleteRequest, ObjectRef};
 use l2sm_api::objects::{Document, Kind};
 
-use super::{Connection, Namespace};
+use super::{Common, Misuse};
 use crate::say::say;
 use crate::{manifest, target};
 
@@ -34,26 +34,20 @@ pub(crate) struct Args {
     /// Succeed for objects that are not there.
     #[arg(long)]
     ignore_not_found: bool,
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Removes what was asked for.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
     let request = DeleteRequest {
         objects: if args.filename.is_empty() {
-            from_words(args)?
+            from_words(args, common)?
         } else {
-            from_files(args)?
+            from_files(args, common)?
         },
         cascade: args.cascade,
         ignore_not_found: args.ignore_not_found,
     };
-    let deleted = args
-        .connection
-        .with(async |client| client.delete(request).await)?;
+    let deleted = common.with(async |client| client.delete(request).await)?;
     for object in &deleted {
         say!("{}", line(object));
     }
@@ -70,18 +64,18 @@ fn line(object: &ObjectRef) -> String {
     )
 }
 
-fn from_words(args: &Args) -> Result<Vec<ObjectRef>> {
-    let named = target::parse_named(&args.words).map_err(|why| anyhow!(why))?;
+fn from_words(args: &Args, common: &Common) -> Result<Vec<ObjectRef>> {
+    let named = target::parse_named(&args.words).map_err(Misuse)?;
     let refer = |(kind, name): (Kind, String)| ObjectRef {
         kind: kind.name().into(),
-        namespace: args.namespace.of(kind).into(),
+        namespace: common.namespace_of(kind).into(),
         name,
     };
     Ok(named.into_iter().map(refer).collect())
 }
 
-fn from_files(args: &Args) -> Result<Vec<ObjectRef>> {
-    let documents = manifest::read(&args.filename, args.namespace.namespace.as_deref())?;
+fn from_files(args: &Args, common: &Common) -> Result<Vec<ObjectRef>> {
+    let documents = manifest::read(&args.filename, common.namespace.as_deref())?;
     let refer = |Document { object, .. }: &Document| ObjectRef {
         kind: object.kind().name().into(),
         namespace: object.metadata().namespace.clone(),

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use jiff::Timestamp;
 use l2sm_api::objects::Kind;
 use serde_json::Value;
 
 use super::get::{not_found, tabulate, text};
-use super::{Connection, Namespace};
+use super::{Common, Misuse};
 use crate::condition;
 use crate::output::json;
 use crate::output::table::Table;
@@ -24,19 +24,15 @@ pub(crate) struct Args {
     /// KIND NAME… or KIND/NAME….
     #[arg(value_name = "KIND", required = true)]
     words: Vec<String>,
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Describes what was asked for.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let targets = target::parse_named(&args.words).map_err(|why| anyhow!(why))?;
-    let texts = args.connection.with(async |client| {
+pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
+    let targets = target::parse_named(&args.words).map_err(Misuse)?;
+    let texts = common.with(async |client| {
         let mut texts = Vec::new();
         for (kind, name) in &targets {
-            let namespace = args.namespace.of(*kind);
+            let namespace = common.namespace_of(*kind);
             let objects = client.list(kind.name(), namespace, name).await?;
             let Some(object) = objects.first() else {
                 bail!(not_found(*kind, name, namespace))

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use l2sm_api::socket::Detach;
 
-use super::{AgentSocket, Namespace, Netns};
+use super::{Common, Netns};
 use crate::agent;
 use crate::say::{self, say};
 
@@ -25,22 +25,18 @@ pub(crate) struct Args {
     /// Name of the interface [default: all of that network].
     #[arg(long, value_name = "NAME")]
     ifname: Option<String>,
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(flatten)]
-    agent: AgentSocket,
 }
 
 /// Detaches, and names the interfaces that are gone.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
     let request = Detach {
         network: Some(args.network.clone()),
-        namespace: args.namespace.name().to_owned(),
+        namespace: common.namespace().to_owned(),
         netns: args.netns.path()?,
         ifname: args.ifname.clone(),
     };
     let netns = request.netns.clone();
-    let removed = agent::detach(&args.agent.socket, request, args.agent.timeout)?;
+    let removed = agent::detach(common.socket(), request, common.timeout)?;
     if removed.is_empty() {
         say::progress(format_args!(
             "{netns} is not attached to {}\n",

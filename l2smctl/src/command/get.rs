@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use jiff::Timestamp;
 use l2sm_api::objects::{Kind, columns};
 use serde_json::Value;
 
-use super::{Connection, Namespace};
+use super::{Common, Misuse};
 use crate::client::Client;
 use crate::output::table::Table;
 use crate::output::{Format, json};
@@ -34,10 +34,6 @@ pub(crate) struct Args {
     /// Objects of all namespaces.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// The objects of a kind that were found.
@@ -48,21 +44,20 @@ struct Found {
 }
 
 /// Lists what was asked for. What is not found is an error after what is found is shown.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let targets = target::parse(&args.words).map_err(|why| anyhow!(why))?;
+pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
+    let targets = target::parse(&args.words).map_err(Misuse)?;
     let by_name = targets.iter().all(|target| target.name.is_some());
-    let (found, missing) = args.connection.with(async |client| {
+    let (found, missing) = common.with(async |client| {
         let mut found: Vec<Found> = Vec::new();
         let mut missing = Vec::new();
         for target in &targets {
-            let objects = fetch(client, args, target).await?;
+            let objects = fetch(client, args, common, target).await?;
             if objects.is_empty() {
-                missing.extend(
-                    target
-                        .name
-                        .as_deref()
-                        .map(|name| args.not_found(target.kind, name)),
-                );
+                let lost = target
+                    .name
+                    .as_deref()
+                    .map(|name| not_found(target.kind, name, namespace(args, common, target.kind)));
+                missing.extend(lost);
             }
             match found.iter_mut().find(|found| found.kind == target.kind) {
                 Some(found) => found.objects.extend(objects),
@@ -74,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         Ok((found, missing))
     })?;
-    show(args, found, by_name)?;
+    show(args, common, found, by_name)?;
     missing.iter().for_each(say::error);
     Ok(if missing.is_empty() {
         ExitCode::SUCCESS
@@ -83,28 +78,29 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-async fn fetch(client: &mut Client, args: &Args, target: &Target) -> Result<Vec<Value>> {
-    let namespace = if args.all_namespaces {
+/// The namespace that is looked in; empty for all.
+fn namespace<'a>(args: &Args, common: &'a Common, kind: Kind) -> &'a str {
+    if args.all_namespaces {
         ""
     } else {
-        args.namespace.of(target.kind)
-    };
-    let name = target.name.as_deref().unwrap_or_default();
-    client.list(target.kind.name(), namespace, name).await
+        common.namespace_of(kind)
+    }
 }
 
-impl Args {
-    fn not_found(&self, kind: Kind, name: &str) -> String {
-        not_found(
-            kind,
+async fn fetch(
+    client: &mut Client,
+    args: &Args,
+    common: &Common,
+    target: &Target,
+) -> Result<Vec<Value>> {
+    let name = target.name.as_deref().unwrap_or_default();
+    client
+        .list(
+            target.kind.name(),
+            namespace(args, common, target.kind),
             name,
-            if self.all_namespaces {
-                ""
-            } else {
-                self.namespace.of(kind)
-            },
         )
-    }
+        .await
 }
 
 /// The error for an object that is not there.
@@ -117,7 +113,7 @@ pub(super) fn not_found(kind: Kind, name: &str, namespace: &str) -> String {
     format!("{}{place}: not found", target::full_name(kind, name))
 }
 
-fn show(args: &Args, found: Vec<Found>, by_name: bool) -> Result<()> {
+fn show(args: &Args, common: &Common, found: Vec<Found>, by_name: bool) -> Result<()> {
     match args.output {
         Format::Json | Format::Yaml => {
             let objects: Vec<_> = found.into_iter().flat_map(|found| found.objects).collect();
@@ -139,18 +135,18 @@ fn show(args: &Args, found: Vec<Found>, by_name: bool) -> Result<()> {
                 names.for_each(|name| say!("{}", target::full_name(*kind, name)));
             }
         }
-        Format::Table | Format::Wide => show_tables(args, &found, by_name),
+        Format::Table | Format::Wide => show_tables(args, common, &found, by_name),
     }
     Ok(())
 }
 
-fn show_tables(args: &Args, found: &[Found], by_name: bool) {
+fn show_tables(args: &Args, common: &Common, found: &[Found], by_name: bool) {
     let wide = args.output == Format::Wide;
     let mut first = true;
     for Found { kind, objects } in found {
         if objects.is_empty() {
             if !by_name {
-                say::progress(format_args!("{}\n", none(args, *kind)));
+                say::progress(format_args!("{}\n", none(args, common, *kind)));
             }
             continue;
         }
@@ -161,12 +157,12 @@ fn show_tables(args: &Args, found: &[Found], by_name: bool) {
     }
 }
 
-fn none(args: &Args, kind: Kind) -> String {
+fn none(args: &Args, common: &Common, kind: Kind) -> String {
     let plural = kind.definition().plural;
     if args.all_namespaces || !kind.is_namespaced() {
         format!("no {plural}")
     } else {
-        format!("no {plural} in namespace {}", args.namespace.name())
+        format!("no {plural} in namespace {}", common.namespace())
     }
 }
 

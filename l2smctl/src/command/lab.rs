@@ -7,6 +7,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use super::Misuse;
 use crate::lab::build::{self, INTERRUPTED};
 use crate::lab::plan::{Plan, Size};
 use crate::lab::state::State;
@@ -106,18 +107,13 @@ fn build_lab(up: &Up) -> Result<ExitCode> {
         networks,
         mtu,
     } = up;
-    let plan = Plan::new(Size {
+    let size = Size {
         nodes,
         pods,
         networks,
         mtu,
-    })
-    .unwrap_or_else(|unbuildable| {
-        use clap::CommandFactory as _;
-        crate::Cli::command()
-            .error(clap::error::ErrorKind::ValueValidation, unbuildable)
-            .exit()
-    });
+    };
+    let plan = Plan::new(size).map_err(|unbuildable| Misuse(unbuildable.to_string()))?;
     notice_interrupts()?;
     let state = build::up(plan)?;
     show(&state);

@@ -1,17 +1,15 @@
 //! `l2smctl status`: the controller and its nodes; or, on a node, what its agent does.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use l2sm_api::grpc::v1::{NodeStatus, StatusReply};
 use l2sm_api::socket::Status;
 use serde_json::{Value, json};
 
+use super::Common;
 use crate::agent;
-use crate::client::{DEFAULT_SERVER, Server, Unreachable};
-use crate::duration;
+use crate::client::Unreachable;
 use crate::output::table::Table;
 use crate::output::{AnswerFormat, json as write};
 use crate::say::{self, say};
@@ -30,42 +28,23 @@ pub(crate) struct Args {
     /// How to show it.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: AnswerFormat,
-    /// The socket of a node's agent: show that node [default: /run/l2sm/agent.sock].
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "L2SM_SOCKET",
-        conflicts_with = "server"
-    )]
-    socket: Option<PathBuf>,
-    /// The controller: http://HOST:PORT, or `lab` [default: `http://127.0.0.1:30808`].
-    #[arg(long, value_name = "URL", env = "L2SM_SERVER", value_parser = Server::parse)]
-    server: Option<Server>,
-    /// How long to wait for an answer, as in 30s or 1m30s.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "30s")]
-    timeout: Duration,
 }
 
 /// Shows the controller's state, else the node's.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(socket) = &args.socket {
-        return show_node(args, socket);
+pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
+    if common.socket.is_some() {
+        return show_node(args, common);
     }
-    let given = args
-        .server
-        .clone()
-        .map_or_else(|| Server::parse(DEFAULT_SERVER), Ok);
-    let server = given.map_err(anyhow::Error::msg)?;
-    match server.with(args.timeout, async |client| client.status().await) {
+    match common.with(async |client| client.status().await) {
         Ok(reply) => show_controller(args, &reply),
-        Err(error) if may_ask_agent(args, &error) => show_node(args, Path::new(agent::SOCKET)),
+        Err(error) if may_ask_agent(common, &error) => show_node(args, common),
         Err(error) => Err(error),
     }
 }
 
 /// Whether this is a node without a controller of its own, and the user named none.
-fn may_ask_agent(args: &Args, error: &anyhow::Error) -> bool {
-    args.server.is_none() && error.is::<Unreachable>() && Path::new(agent::SOCKET).exists()
+fn may_ask_agent(common: &Common, error: &anyhow::Error) -> bool {
+    common.server.is_none() && error.is::<Unreachable>() && common.socket().exists()
 }
 
 fn show_controller(args: &Args, reply: &StatusReply) -> Result<ExitCode> {
@@ -76,8 +55,8 @@ fn show_controller(args: &Args, reply: &StatusReply) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show_node(args: &Args, socket: &Path) -> Result<ExitCode> {
-    let status = agent::status(socket, args.timeout)?;
+fn show_node(args: &Args, common: &Common) -> Result<ExitCode> {
+    let status = agent::status(common.socket(), common.timeout)?;
     match args.output {
         AnswerFormat::Json => say!("{}", write::text(&status)?),
         AnswerFormat::Table => say::text(format_args!("{}", node_text(&status))),

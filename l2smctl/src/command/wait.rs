@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use l2sm_api::objects::Kind;
 
 use super::get::{not_found, text};
-use super::{Connection, Namespace};
+use super::{Common, Misuse};
 use crate::client::Client;
+use crate::condition;
 use crate::say::say;
-use crate::{condition, target};
+use crate::target::{self, Target};
 
 /// How often the controller is asked.
 const POLL: Duration = Duration::from_millis(100);
@@ -35,10 +36,6 @@ pub(crate) struct Args {
     /// All objects of the kind.
     #[arg(long)]
     all: bool,
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// What is waited for.
@@ -76,12 +73,13 @@ impl FromStr for Goal {
 }
 
 /// Waits for each object in turn; the time is for all together.
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let deadline = Instant::now() + args.connection.timeout;
-    args.connection.with(async |client| {
-        let mut waiting: VecDeque<_> = objects(client, args).await?.into();
+pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
+    let targets = targets(args)?;
+    let deadline = Instant::now() + common.timeout;
+    common.with(async |client| {
+        let mut waiting = objects(client, common, targets).await?;
         while let Some((kind, name)) = waiting.front() {
-            match obstacle(client, args, *kind, name).await? {
+            match obstacle(client, args, common, *kind, name).await? {
                 None => {
                     say!("{} condition met", target::full_name(*kind, name));
                     waiting.pop_front();
@@ -97,21 +95,40 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-async fn objects(client: &mut Client, args: &Args) -> Result<Vec<(Kind, String)>> {
-    if !args.all {
-        return target::parse_named(&args.words).map_err(|why| anyhow!(why));
+/// The objects that are meant, as far as the command line tells.
+fn targets(args: &Args) -> Result<Vec<Target>, Misuse> {
+    let targets = target::parse(&args.words).map_err(Misuse)?;
+    match targets
+        .iter()
+        .find(|target| target.name.is_some() == args.all)
+    {
+        Some(_) if args.all => Err(Misuse("--all: expected a kind, and no names".to_owned())),
+        Some(Target { kind, .. }) => Err(Misuse(format!(
+            "{kind}: expected a name after the kind, or --all"
+        ))),
+        None => Ok(targets),
     }
-    let mut found = Vec::new();
-    for target in target::parse(&args.words).map_err(|why| anyhow!(why))? {
-        if target.name.is_some() {
-            bail!("--all waits for all objects of a kind: expected no names");
+}
+
+/// The objects to wait for: those named, or all there are now.
+async fn objects(
+    client: &mut Client,
+    common: &Common,
+    targets: Vec<Target>,
+) -> Result<VecDeque<(Kind, String)>> {
+    let mut found = VecDeque::new();
+    for Target { kind, name } in targets {
+        if let Some(name) = name {
+            found.push_back((kind, name));
+            continue;
         }
-        let namespace = args.namespace.of(target.kind);
-        let objects = client.list(target.kind.name(), namespace, "").await?;
+        let objects = client
+            .list(kind.name(), common.namespace_of(kind), "")
+            .await?;
         let names = objects
             .iter()
             .filter_map(|object| text(object, "/metadata/name"));
-        found.extend(names.map(|name| (target.kind, name.to_owned())));
+        found.extend(names.map(|name| (kind, name.to_owned())));
     }
     Ok(found)
 }
@@ -120,10 +137,11 @@ async fn objects(client: &mut Client, args: &Args) -> Result<Vec<(Kind, String)>
 async fn obstacle(
     client: &mut Client,
     args: &Args,
+    common: &Common,
     kind: Kind,
     name: &str,
 ) -> Result<Option<String>> {
-    let namespace = args.namespace.of(kind);
+    let namespace = common.namespace_of(kind);
     let objects = client.list(kind.name(), namespace, name).await?;
     match (&args.goal, objects.first()) {
         (Goal::Gone, None) => Ok(None),
@@ -138,6 +156,36 @@ async fn obstacle(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn waiting_for(words: &[&str], all: bool) -> Args {
+        let words = words.iter().map(|&word| word.to_owned()).collect();
+        Args {
+            words,
+            goal: Goal::Gone,
+            all,
+        }
+    }
+
+    #[test]
+    fn all_or_names_are_needed_and_not_both() {
+        assert_eq!(
+            targets(&waiting_for(&["l2net/blue"], false)).unwrap().len(),
+            1
+        );
+        assert_eq!(targets(&waiting_for(&["nodes"], true)).unwrap().len(), 1);
+        assert!(
+            targets(&waiting_for(&["nodes"], false))
+                .unwrap_err()
+                .0
+                .ends_with("or --all")
+        );
+        assert!(
+            targets(&waiting_for(&["nodes", "n1"], true))
+                .unwrap_err()
+                .0
+                .starts_with("--all")
+        );
+    }
 
     #[test]
     fn goals_are_read_as_kubectl_reads_them() {
