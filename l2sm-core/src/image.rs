@@ -154,3 +154,6 @@ pub struct Path {
     /// MAC of the next hop; `None`: not resolved.
     pub next_hop: Option<Mac>,
 }
+
+#[cfg(test)]
+mod tests;

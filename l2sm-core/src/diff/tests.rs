@@ -502,5 +502,5 @@ const CHUNK: FloodChunk = FloodChunk {
         flags: 0,
         group: 0,
         target: 0,
-    }; 32],
+    }; FLOOD_CHUNK],
 };

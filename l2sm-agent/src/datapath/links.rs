@@ -1,0 +1,163 @@
+//! Programs on devices.
+//!
+//! With tcx (kernel 6.6) a program is attached by a link, and the link's pin keeps it there. Before,
+//! it is a filter of the device's clsact qdisc, which stays until somebody removes it.
+
+mod filter;
+mod tcx;
+
+use std::collections::BTreeSet;
+
+use aya::{
+    Ebpf,
+    maps::MapInfo,
+    programs::{ProgramInfo, SchedClassifier, TcAttachType},
+};
+use l2sm_common::ids::IfIndex;
+use l2sm_core::image::Hook;
+use nix::net::if_::if_indextoname;
+
+pub(super) use self::filter::remove_all as remove_filters;
+use super::{
+    DatapathError,
+    bpffs::Pins,
+    layout,
+    object::{classifier, program_id},
+};
+
+/// How programs are attached to devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attaching {
+    /// A tcx link, pinned. From kernel 6.6.
+    Tcx,
+    /// A filter of the clsact qdisc, at a priority and handle of ours.
+    Filter,
+}
+
+impl Attaching {
+    /// What this kernel can do, found by asking for the tcx programs of the loopback device.
+    pub fn probe() -> Self {
+        match SchedClassifier::query_tcx("lo", TcAttachType::Ingress) {
+            Ok(_) => Self::Tcx,
+            Err(_no_tcx) => Self::Filter,
+        }
+    }
+}
+
+/// The programs of the loaded object, and where they are attached. What is attached is looked up in
+/// the kernel each time, never remembered: it outlives us, and others can change it.
+pub(super) struct Links {
+    object: Ebpf,
+    pins: Pins,
+    attaching: Attaching,
+    /// The kernel's number of `CONFIG`, which every program reads: it tells programs of this ABI.
+    config_id: u32,
+}
+
+/// A program on a hook, as the kernel has it.
+struct Attached {
+    hook: Hook,
+    /// The kernel's number of the program.
+    program: u32,
+    /// It uses the maps of this ABI.
+    same_maps: bool,
+}
+
+impl Links {
+    pub(super) fn new(
+        pins: Pins,
+        object: Ebpf,
+        attaching: Attaching,
+    ) -> Result<Self, DatapathError> {
+        let config = MapInfo::from_pin(pins.maps().join(layout::CONFIG.name));
+        let config =
+            config.map_err(|error| DatapathError::map("read", layout::CONFIG.name, &error))?;
+        Ok(Self {
+            object,
+            pins,
+            attaching,
+            config_id: config.id(),
+        })
+    }
+
+    pub(super) fn attaching(&self) -> Attaching {
+        self.attaching
+    }
+
+    /// The hooks that run this object's programs. Pins of devices that are gone are removed.
+    pub(super) fn read(&mut self) -> Result<BTreeSet<Hook>, DatapathError> {
+        let mut hooks = BTreeSet::new();
+        for attached in self.attached()? {
+            if attached.program == program_id(&self.object, attached.hook.program)? {
+                hooks.insert(attached.hook);
+            }
+        }
+        Ok(hooks)
+    }
+
+    /// Has every hook whose program uses the maps of this ABI run this object's program, in place:
+    /// there is never no program, and never two.
+    pub(super) fn update_all(&mut self) -> Result<(), DatapathError> {
+        for attached in self
+            .attached()?
+            .into_iter()
+            .filter(|attached| attached.same_maps)
+        {
+            self.attach(attached.hook)?;
+        }
+        Ok(())
+    }
+
+    /// Has a device run this object's program: in place where one of ours is attached already.
+    pub(super) fn attach(&mut self, hook: Hook) -> Result<(), DatapathError> {
+        let Some(device) = device_name(hook.device) else {
+            return Err(no_device("attach", hook));
+        };
+        let program = classifier(&mut self.object, hook.program.name())?;
+        match self.attaching {
+            Attaching::Tcx => tcx::attach(program, &device, hook, &self.pins),
+            Attaching::Filter => filter::attach(program, &device, hook),
+        }
+    }
+
+    /// Takes our program off a device.
+    pub(super) fn detach(&mut self, hook: Hook) -> Result<(), DatapathError> {
+        match self.attaching {
+            Attaching::Tcx => tcx::detach(hook, &self.pins),
+            Attaching::Filter => filter::detach(hook),
+        }
+    }
+
+    /// Everything of ours that is attached, of any ABI.
+    fn attached(&self) -> Result<Vec<Attached>, DatapathError> {
+        match self.attaching {
+            Attaching::Tcx => tcx::attached(&self.pins, self.config_id),
+            Attaching::Filter => filter::attached(self.config_id),
+        }
+    }
+}
+
+/// Whether a program uses this map.
+fn uses_map(program: &ProgramInfo, map: u32) -> bool {
+    program
+        .map_ids()
+        .ok()
+        .flatten()
+        .is_some_and(|maps| maps.contains(&map))
+}
+
+/// The name of a device; `None`: there is none.
+fn device_name(device: IfIndex) -> Option<String> {
+    // nix 0.31 takes libc's null for success and returns an empty name.
+    let name = if_indextoname(device.0).ok()?.into_string().ok()?;
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// The error of a hook whose device is gone.
+fn no_device(verb: &'static str, hook: Hook) -> DatapathError {
+    DatapathError::Hook {
+        verb,
+        hook,
+        reason: "no such device".to_owned(),
+    }
+}

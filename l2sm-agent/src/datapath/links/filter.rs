@@ -1,0 +1,215 @@
+//! Filters of the clsact qdisc, for kernels before 6.6. The filter itself is the record: it has our
+//! priority and handle, and our program's name.
+
+use std::io;
+
+use aya::programs::{
+    Link as _, SchedClassifier, TcAttachType, TcHandle, loaded_programs,
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_add_clsact},
+};
+use l2sm_common::ids::IfIndex;
+use l2sm_core::image::{Hook, Program};
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::net::if_::if_nameindex;
+
+use super::{Attached, device_name, no_device, uses_map};
+use crate::datapath::DatapathError;
+
+/// Before what others add: they leave the choice to the kernel, which starts at 49152, or take 1.
+const PRIORITY: u16 = 1;
+/// Any number that others are unlikely to take.
+const HANDLE: TcHandle = TcHandle::new(0, 0x12a3);
+/// Parent of ingress filters: `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`.
+const INGRESS: u32 = 0xffff_fff2;
+
+/// Our filters on every device.
+pub(super) fn attached(config_id: u32) -> Result<Vec<Attached>, DatapathError> {
+    let devices = if_nameindex().map_err(|error| DatapathError::Load(error.to_string()))?;
+    let mut attached = Vec::new();
+    for device in &devices {
+        attached.extend(find(IfIndex(device.index()), config_id)?);
+    }
+    Ok(attached)
+}
+
+/// Our filter on one device.
+fn find(device: IfIndex, config_id: u32) -> Result<Option<Attached>, DatapathError> {
+    let Ok(filters) = dump(device) else {
+        return Ok(None);
+    };
+    let Some(filter) = filters.into_iter().find_map(|filter| Filter::ours(&filter)) else {
+        return Ok(None);
+    };
+    let hook = Hook {
+        device,
+        program: filter.program,
+    };
+    let programs = loaded_programs().filter_map(Result::ok);
+    let program = programs
+        .into_iter()
+        .find(|program| program.id() == filter.program_id);
+    let same_maps = program.is_some_and(|program| uses_map(&program, config_id));
+    Ok(Some(Attached {
+        hook,
+        program: filter.program_id,
+        same_maps,
+    }))
+}
+
+/// Replaces our filter, or adds it.
+pub(super) fn attach(
+    program: &mut SchedClassifier,
+    device: &str,
+    hook: Hook,
+) -> Result<(), DatapathError> {
+    let error = |error: &dyn std::error::Error| DatapathError::hook("attach", hook, error);
+    let there = dump(hook.device)
+        .map_err(|e| error(&e))?
+        .iter()
+        .any(|f| Filter::ours(f).is_some());
+    let id = if there {
+        let link = ours_on(device).map_err(|e| error(&e))?;
+        program.attach_to_link(link)
+    } else {
+        // It may be there already, somebody else's or ours.
+        drop(qdisc_add_clsact(device));
+        let options = NlOptions {
+            priority: PRIORITY,
+            handle: HANDLE,
+            classid: None,
+        };
+        let options = TcAttachOptions::Netlink(options);
+        program.attach_with_options(device, TcAttachType::Ingress, options)
+    };
+    let link = id
+        .and_then(|id| program.take_link(id))
+        .map_err(|e| error(&e))?;
+    // Dropping it would remove the filter.
+    std::mem::forget(link);
+    Ok(())
+}
+
+/// Removes our filter.
+pub(super) fn detach(hook: Hook) -> Result<(), DatapathError> {
+    let Some(device) = device_name(hook.device) else {
+        return Ok(());
+    };
+    let filters = dump(hook.device).unwrap_or_default();
+    if !filters.iter().any(|filter| Filter::ours(filter).is_some()) {
+        return Ok(());
+    }
+    let link = ours_on(&device).map_err(|_gone| no_device("detach", hook))?;
+    link.detach()
+        .map_err(|error| DatapathError::hook("detach", hook, &error))
+}
+
+/// Removes our filters from every device; says which.
+pub(in crate::datapath) fn remove_all() -> Vec<String> {
+    let Ok(attached) = attached(0) else {
+        return Vec::new();
+    };
+    let removed = attached
+        .into_iter()
+        .filter(|attached| detach(attached.hook).is_ok());
+    removed
+        .map(|attached| format!("filter {}", attached.hook))
+        .collect()
+}
+
+/// aya's handle on our filter.
+fn ours_on(device: &str) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(device, TcAttachType::Ingress, PRIORITY, HANDLE, None)
+}
+
+/// A filter that is ours.
+struct Filter {
+    program: Program,
+    program_id: u32,
+}
+
+impl Filter {
+    /// What a filter of ours runs; `None`: it is somebody else's.
+    fn ours(message: &TcMessage) -> Option<Self> {
+        let priority = message.header.info >> 16;
+        let handle = u32::from(message.header.handle);
+        if priority != u32::from(PRIORITY) || handle != u32::from(HANDLE) {
+            return None;
+        }
+        let options = message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                TcAttribute::Options(options) => Some(options),
+                _ => None,
+            })?;
+        let mut program = None;
+        let mut program_id = None;
+        for option in options {
+            match option {
+                TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => {
+                    program = Program::from_name(name);
+                }
+                TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => program_id = Some(*id),
+                _ => {}
+            }
+        }
+        Some(Self {
+            program: program?,
+            program_id: program_id?,
+        })
+    }
+}
+
+/// The ingress filters of a device; none where it has no clsact qdisc.
+fn dump(device: IfIndex) -> io::Result<Vec<TcMessage>> {
+    let mut request = TcMessage::default();
+    request.header.index = i32::try_from(device.0).map_err(io::Error::other)?;
+    request.header.parent = INGRESS.into();
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let payload = NetlinkPayload::from(RouteNetlinkMessage::GetTrafficFilter(request));
+    let mut request = NetlinkMessage::new(header, payload);
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&bytes, 0)?;
+    let mut filters = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        if !take_filters(&datagram, &mut filters)? {
+            return Ok(filters);
+        }
+    }
+}
+
+/// Takes the filters out of one datagram; whether more follow.
+fn take_filters(mut datagram: &[u8], filters: &mut Vec<TcMessage>) -> io::Result<bool> {
+    while !datagram.is_empty() {
+        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram)
+            .map_err(io::Error::other)?;
+        let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
+        match message.payload {
+            NetlinkPayload::Done(_) => return Ok(false),
+            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewTrafficFilter(filter)) => {
+                filters.push(filter);
+            }
+            _ => {}
+        }
+        // Messages are aligned to four bytes.
+        let next = length.max(16).next_multiple_of(4).min(datagram.len());
+        datagram = datagram.get(next..).unwrap_or_default();
+    }
+    Ok(true)
+}

@@ -1,0 +1,235 @@
+//! The maps, open and typed.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, ProgramArray},
+};
+use l2sm_common::{
+    ids::Ip16,
+    maps::{
+        ConfigEntry, DropKey, FdbEntry, FdbKey, FloodChunk, FloodKey, LocalEntry, MemberEntry,
+        MemberKey, NeighEntry, NeighKey, PortEntry, SegmentEntry, Tally, Traffic, UplinkEntry,
+        VtepEntry,
+    },
+};
+use nix::errno::Errno;
+
+use super::{
+    DatapathError,
+    layout::{self, Layout},
+};
+
+/// Every map of the object.
+pub(super) struct Maps {
+    pub(super) config: Config,
+    pub(super) uplinks: Table<u32, UplinkEntry>,
+    pub(super) locals: Table<Ip16, LocalEntry>,
+    pub(super) vteps: Table<u32, VtepEntry>,
+    pub(super) sources: Table<Ip16, u32>,
+    pub(super) flood: Table<FloodKey, FloodChunk>,
+    pub(super) segments: Table<u32, SegmentEntry>,
+    pub(super) members: Table<MemberKey, MemberEntry>,
+    pub(super) fdb: Table<FdbKey, FdbEntry>,
+    pub(super) neigh: Table<NeighKey, NeighEntry>,
+    pub(super) ports: Table<u32, PortEntry>,
+    pub(super) counters: Counters,
+    pub(super) progs: ProgramArray<MapData>,
+}
+
+impl Maps {
+    /// Takes the maps out of a loaded object.
+    pub(super) fn take(object: &mut Ebpf) -> Result<Self, DatapathError> {
+        let mut take = |layout: Layout| take(object, layout);
+        Ok(Self {
+            config: Config::new(take(layout::CONFIG)?)?,
+            uplinks: Table::new(take(layout::UPLINKS)?, layout::UPLINKS)?,
+            locals: Table::new(take(layout::LOCALS)?, layout::LOCALS)?,
+            vteps: Table::new(take(layout::VTEPS)?, layout::VTEPS)?,
+            sources: Table::new(take(layout::SOURCES)?, layout::SOURCES)?,
+            flood: Table::new(take(layout::FLOOD)?, layout::FLOOD)?,
+            segments: Table::new(take(layout::SEGMENTS)?, layout::SEGMENTS)?,
+            members: Table::new(take(layout::MEMBERS)?, layout::MEMBERS)?,
+            fdb: Table::new(take(layout::FDB)?, layout::FDB)?,
+            neigh: Table::new(take(layout::NEIGH)?, layout::NEIGH)?,
+            ports: Table::new(take(layout::PORTS)?, layout::PORTS)?,
+            counters: Counters::new(take(layout::TRAFFIC)?, take(layout::DROPS)?)?,
+            progs: ProgramArray::try_from(take(layout::PROGS)?)
+                .map_err(|error| wrong(layout::PROGS, &error))?,
+        })
+    }
+}
+
+/// One map of a loaded object.
+fn take(object: &mut Ebpf, layout: Layout) -> Result<Map, DatapathError> {
+    let missing = || DatapathError::Object(format!("it has no map {}", layout.name));
+    object.take_map(layout.name).ok_or_else(missing)
+}
+
+/// The error of a map that the object has with another type.
+fn wrong(layout: Layout, error: &MapError) -> DatapathError {
+    DatapathError::Object(format!("map {}: {error}", layout.name))
+}
+
+/// A hash map that only the agent adds to.
+pub(super) struct Table<K, V> {
+    layout: Layout,
+    map: HashMap<MapData, K, V>,
+}
+
+impl<K: Pod + Ord, V: Pod> Table<K, V> {
+    fn new(map: Map, layout: Layout) -> Result<Self, DatapathError> {
+        let map = HashMap::try_from(map).map_err(|error| wrong(layout, &error))?;
+        Ok(Self { layout, map })
+    }
+
+    /// Everything in it. Two system calls an entry.
+    pub(super) fn read(&self) -> Result<BTreeMap<K, V>, DatapathError> {
+        let entries = self.map.iter().collect::<Result<_, _>>();
+        entries.map_err(|error| DatapathError::map("read", self.layout.name, &error))
+    }
+
+    pub(super) fn get(&self, key: &K) -> Result<Option<V>, DatapathError> {
+        match self.map.get(key, 0) {
+            Ok(value) => Ok(Some(value)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(DatapathError::map("read", self.layout.name, &error)),
+        }
+    }
+
+    pub(super) fn put(&mut self, key: &K, value: &V) -> Result<(), DatapathError> {
+        let Layout {
+            name: map,
+            capacity,
+            ..
+        } = self.layout;
+        self.map.insert(key, value, 0).map_err(|error| {
+            if is_errno(&error, Errno::E2BIG) {
+                DatapathError::MapFull { map, capacity }
+            } else {
+                DatapathError::map("write", map, &error)
+            }
+        })
+    }
+
+    pub(super) fn delete(&mut self, key: &K) -> Result<(), DatapathError> {
+        match self.map.remove(key) {
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(DatapathError::map("delete from", self.layout.name, &error)),
+        }
+    }
+}
+
+/// `CONFIG`: an array of one entry, which zeroes mean "not written".
+pub(super) struct Config(Array<MapData, ConfigEntry>);
+
+impl Config {
+    fn new(map: Map) -> Result<Self, DatapathError> {
+        Array::try_from(map)
+            .map(Self)
+            .map_err(|error| wrong(layout::CONFIG, &error))
+    }
+
+    pub(super) fn read(&self) -> Result<Option<ConfigEntry>, DatapathError> {
+        let entry = self.0.get(&0, 0);
+        let entry =
+            entry.map_err(|error| DatapathError::map("read", layout::CONFIG.name, &error))?;
+        Ok(Some(entry).filter(|entry| *entry != UNWRITTEN))
+    }
+
+    /// Writes the entry; `None`: clears it.
+    pub(super) fn put(&mut self, entry: Option<ConfigEntry>) -> Result<(), DatapathError> {
+        let entry = entry.unwrap_or(UNWRITTEN);
+        let put = self.0.set(0, entry, 0);
+        put.map_err(|error| DatapathError::map("write", layout::CONFIG.name, &error))
+    }
+}
+
+/// What a new array holds.
+const UNWRITTEN: ConfigEntry = ConfigEntry {
+    abi: 0,
+    port: 0,
+    mark: 0,
+    vxlan_ifindex: 0,
+    flags: 0,
+};
+
+/// `TRAFFIC` and `DROPS`: written by the programs, one copy a CPU.
+pub(super) struct Counters {
+    traffic: PerCpuArray<MapData, Traffic>,
+    drops: PerCpuHashMap<MapData, DropKey, u64>,
+}
+
+impl Counters {
+    fn new(traffic: Map, drops: Map) -> Result<Self, DatapathError> {
+        Ok(Self {
+            traffic: PerCpuArray::try_from(traffic)
+                .map_err(|error| wrong(layout::TRAFFIC, &error))?,
+            drops: PerCpuHashMap::try_from(drops).map_err(|error| wrong(layout::DROPS, &error))?,
+        })
+    }
+
+    /// Slots that have counted something, all CPUs together.
+    pub(super) fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError> {
+        let mut slots = BTreeMap::new();
+        for (slot, cpus) in (0..).zip(self.traffic.iter()) {
+            let cpus =
+                cpus.map_err(|error| DatapathError::map("read", layout::TRAFFIC.name, &error))?;
+            let sum = cpus.iter().fold(Traffic::default(), add);
+            if sum != Traffic::default() {
+                slots.insert(slot, sum);
+            }
+        }
+        Ok(slots)
+    }
+
+    /// Drops, all CPUs together.
+    pub(super) fn drops(&self) -> Result<BTreeMap<DropKey, u64>, DatapathError> {
+        let sum = |(key, cpus): (DropKey, aya::maps::PerCpuValues<u64>)| {
+            (
+                key,
+                cpus.iter()
+                    .fold(0u64, |sum, count| sum.wrapping_add(*count)),
+            )
+        };
+        let drops = self
+            .drops
+            .iter()
+            .map(|entry| entry.map(sum))
+            .collect::<Result<_, _>>();
+        drops.map_err(|error| DatapathError::map("read", layout::DROPS.name, &error))
+    }
+}
+
+/// Adds one CPU's counters.
+fn add(sum: Traffic, cpu: &Traffic) -> Traffic {
+    let tally = |a: Tally, b: Tally| Tally {
+        packets: a.packets.wrapping_add(b.packets),
+        bytes: a.bytes.wrapping_add(b.bytes),
+    };
+    Traffic {
+        from_port: tally(sum.from_port, cpu.from_port),
+        to_port: tally(sum.to_port, cpu.to_port),
+        from_vtep: tally(sum.from_vtep, cpu.from_vtep),
+        to_vtep: tally(sum.to_vtep, cpu.to_vtep),
+        slow_sent: tally(sum.slow_sent, cpu.slow_sent),
+        slow_handed_up: tally(sum.slow_handed_up, cpu.slow_handed_up),
+        slow_received: tally(sum.slow_received, cpu.slow_received),
+        answered: tally(sum.answered, cpu.answered),
+    }
+}
+
+/// Whether an entry was not there.
+fn is_gone(error: &MapError) -> bool {
+    matches!(error, MapError::KeyNotFound) || is_errno(error, Errno::ENOENT)
+}
+
+/// Whether a system call failed with this number.
+fn is_errno(error: &MapError, errno: Errno) -> bool {
+    let MapError::SyscallError(error) = error else {
+        return false;
+    };
+    error.io_error.raw_os_error().map(Errno::from_raw) == Some(errno)
+}

@@ -1,0 +1,60 @@
+//! The object: programs and maps as built for the kernel.
+
+use aya::{Ebpf, EbpfLoader, programs::SchedClassifier};
+use l2sm_common::abi;
+use l2sm_core::image::Program;
+
+use super::{DatapathError, bpffs::Pins, layout, maps::Maps};
+
+/// The programs and maps of the data path, as built for the kernel.
+pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2sm.o"));
+
+/// Parses the object, and opens or makes its maps.
+pub(super) fn load_object(pins: &Pins) -> Result<Ebpf, DatapathError> {
+    let directory = pins.maps();
+    let mut loader = EbpfLoader::new();
+    for map in layout::ALL {
+        loader.map_pin_path(map.name, directory.join(map.name));
+    }
+    let loaded = loader.load(OBJECT);
+    loaded.map_err(|error| DatapathError::load("make the maps".to_owned(), &error))
+}
+
+/// Has the kernel verify and load one program.
+pub(super) fn load_program(object: &mut Ebpf, name: &str) -> Result<(), DatapathError> {
+    let program = classifier(object, name)?;
+    program
+        .load()
+        .map_err(|error| DatapathError::program(name, error))
+}
+
+/// A program of the object.
+pub(super) fn classifier<'a>(
+    object: &'a mut Ebpf,
+    name: &str,
+) -> Result<&'a mut SchedClassifier, DatapathError> {
+    let missing = || DatapathError::Object(format!("it has no program {name}"));
+    let program = object.program_mut(name).ok_or_else(missing)?;
+    let wrong = |error| DatapathError::Object(format!("program {name}: {error}"));
+    program.try_into().map_err(wrong)
+}
+
+/// Makes the flood program reachable, before any program that reaches for it is attached.
+pub(super) fn set_tail_call(maps: &mut Maps, object: &mut Ebpf) -> Result<(), DatapathError> {
+    let program = classifier(object, abi::FLOOD_TX)?;
+    let program = program
+        .fd()
+        .map_err(|error| DatapathError::program(abi::FLOOD_TX, error))?;
+    let set = maps.progs.set(abi::PROGS_FLOOD_TX, program, 0);
+    set.map_err(|error| DatapathError::map("write", layout::PROGS.name, &error))
+}
+
+/// The kernel's number of a loaded program.
+pub(super) fn program_id(object: &Ebpf, program: Program) -> Result<u32, DatapathError> {
+    let name = program.name();
+    let missing = || DatapathError::Object(format!("it has no program {name}"));
+    let info = object.program(name).ok_or_else(missing)?.info();
+    Ok(info
+        .map_err(|error| DatapathError::program(name, error))?
+        .id())
+}
