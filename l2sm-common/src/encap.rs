@@ -77,7 +77,11 @@ pub const fn source_port(hash: u32) -> u16 {
 
 /// Completes the first 50 bytes of a header that [`outer_header`] made over IPv4.
 #[inline(always)]
-#[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "lengths on the wire have 16 bits; an aggregated frame's is truncated and rewritten at segmentation, as in the kernel")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "lengths on the wire have 16 bits; an aggregated frame's is truncated and rewritten at segmentation, as in the kernel"
+)]
 pub fn finish_v4(header: &mut [u8; OVERHEAD_V4], patch: Patch) {
     let total = patch.inner_len + (OVERHEAD_V4 - ethernet::LEN) as u32;
     header[15] = patch.tos;

@@ -7,8 +7,18 @@
 //! Layout rules for [`maps`]: `#[repr(C)]`, explicit padding, integers in host order, addresses as
 //! byte arrays in network order, every bit pattern valid, sizes pinned by `const` assertions.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
+#![expect(
+    clippy::inline_always,
+    reason = "a BPF program is one function: a call costs stack that tail calls need, and hides from \
+              the verifier what the caller knows"
+)]
+#![expect(
+    clippy::many_single_char_names,
+    reason = "bytes of an address, taken apart by pattern because indexing could panic"
+)]
 
 pub mod abi;
+pub mod decision;
 pub mod encap;
 pub mod forward;
 pub mod frame;

@@ -81,7 +81,9 @@ impl Walk {
         skb.set_control::<0>(self.list.0);
         skb.set_control::<1>(self.vni.get() | (self.bits << 24));
         skb.set_control::<2>(self.from.0);
-        skb.set_control::<3>(u32::from(self.group.0) | (self.chunk << 16) | (u32::from(self.tos) << 24));
+        skb.set_control::<3>(
+            u32::from(self.group.0) | (self.chunk << 16) | (u32::from(self.tos) << 24),
+        );
         skb.set_control::<4>(self.slot.0);
     }
 

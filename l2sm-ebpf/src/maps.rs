@@ -40,7 +40,8 @@ pub(crate) static NEIGH: HashMap<NeighKey, NeighEntry, NEIGH_CAPACITY, BY_USE> =
 pub(crate) static VTEPS: HashMap<u32, VtepEntry, VTEPS_CAPACITY, BY_USE> = HashMap::new();
 /// Which VTEP may send into which segment. Written by the agent.
 #[btf_map]
-pub(crate) static MEMBERS: HashMap<MemberKey, MemberEntry, MEMBERS_CAPACITY, BY_USE> = HashMap::new();
+pub(crate) static MEMBERS: HashMap<MemberKey, MemberEntry, MEMBERS_CAPACITY, BY_USE> =
+    HashMap::new();
 /// VTEPs by outer source address. Written by the agent.
 #[btf_map]
 pub(crate) static SOURCES: HashMap<Ip16, u32, VTEPS_CAPACITY, BY_USE> = HashMap::new();

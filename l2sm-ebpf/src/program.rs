@@ -7,9 +7,10 @@ use aya_ebpf::{
 };
 use l2sm_common::{
     abi::{PROGS_PORT_RX, PROGS_TUNNEL_RX, PROGS_UPLINK_RX},
+    decision::Decision,
     forward::{port, tunnel, uplink},
     reason::DropReason,
-    verdict::{Decision, Verdict},
+    verdict::Verdict,
 };
 
 use crate::{
@@ -103,7 +104,9 @@ fn l2sm_tunnel_rx(ctx: TcContext) -> i32 {
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
         Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_TUNNEL_RX),
         // No such verdicts here: fail closed.
-        Verdict::Pass | Verdict::HandUp | Verdict::ToVtep(_) | Verdict::Answer { .. } => TC_ACT_SHOT,
+        Verdict::Pass | Verdict::HandUp | Verdict::ToVtep(_) | Verdict::Answer { .. } => {
+            TC_ACT_SHOT
+        }
     }
 }
 

@@ -197,7 +197,9 @@ impl Skb {
     fn read_tunnel_key(&self, key: &mut TunnelKey, flags: u64) -> Result<(), Errno> {
         let key = ptr::from_mut(key).cast();
         // SAFETY: `key` points to a whole `bpf_tunnel_key`, whose size is given.
-        result(unsafe { bpf_skb_get_tunnel_key(self.skb, key, size_of::<TunnelKey>() as u32, flags) })
+        result(unsafe {
+            bpf_skb_get_tunnel_key(self.skb, key, size_of::<TunnelKey>() as u32, flags)
+        })
     }
 
     /// `bpf_skb_set_tunnel_key`: what `l2sm-vxlan` shall send the frame with.
@@ -205,7 +207,9 @@ impl Skb {
     pub(crate) fn set_tunnel_key(&self, key: &mut TunnelKey, flags: u64) -> Result<(), Errno> {
         let key = ptr::from_mut(key).cast();
         // SAFETY: `key` points to a whole `bpf_tunnel_key`, whose size is given.
-        result(unsafe { bpf_skb_set_tunnel_key(self.skb, key, size_of::<TunnelKey>() as u32, flags) })
+        result(unsafe {
+            bpf_skb_set_tunnel_key(self.skb, key, size_of::<TunnelKey>() as u32, flags)
+        })
     }
 
     /// The raw context, for helpers that are called in one place.

@@ -10,9 +10,7 @@ use l2sm_common::{
     vni::Vni,
 };
 
-use crate::maps::{
-    CONFIG, FDB, LOCALS, MEMBERS, NEIGH, PORTS, SEGMENTS, SOURCES, UPLINKS, VTEPS,
-};
+use crate::maps::{CONFIG, FDB, LOCALS, MEMBERS, NEIGH, PORTS, SEGMENTS, SOURCES, UPLINKS, VTEPS};
 
 /// The maps of this object.
 pub(crate) struct Maps;

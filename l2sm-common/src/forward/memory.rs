@@ -1,6 +1,6 @@
 //! The tables as host maps: for tests, and for asking what would happen to a frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     ids::{IfIndex, Ip16, VtepId},
@@ -24,7 +24,7 @@ pub struct MemoryTables {
     pub vteps: BTreeMap<u32, VtepEntry>,
     pub members: BTreeMap<MemberKey, MemberEntry>,
     pub sources: BTreeMap<Ip16, u32>,
-    pub locals: BTreeMap<Ip16, ()>,
+    pub locals: BTreeSet<Ip16>,
     pub uplinks: BTreeMap<u32, UplinkEntry>,
 }
 
@@ -70,7 +70,7 @@ impl Tables for MemoryTables {
     }
 
     fn is_local(&self, address: &Ip16) -> bool {
-        self.locals.contains_key(address)
+        self.locals.contains(address)
     }
 
     fn uplink(&self, device: IfIndex) -> Option<UplinkEntry> {

@@ -1,13 +1,14 @@
 //! What a pod sends.
 
 use crate::{
+    decision::Decision,
     frame::{Frame, OutOfReach, read},
     ids::{Group, IfIndex, Slot, ip16_from_v4},
     mac::Mac,
     maps::{FdbKey, NeighKey, PortEntry, port_flags},
     reason::DropReason,
     tables::Tables,
-    verdict::{Decision, Inner, Verdict},
+    verdict::{Inner, Verdict},
     vni::Vni,
     wire::ethernet::{self, Header},
 };

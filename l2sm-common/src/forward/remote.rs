@@ -1,12 +1,13 @@
 //! A frame's way to a VTEP: encapsulated here, or by `l2sm-vxlan`.
 
 use crate::{
+    decision::Decision,
     frame::{Frame, OutOfReach, read},
     ids::{Slot, VtepId},
     maps::vtep_flags,
     reason::DropReason,
     tables::{Route, Tables},
-    verdict::{Decision, Inner, ToVtep, Verdict, Way},
+    verdict::{Inner, ToVtep, Verdict, Way},
     vni::Vni,
     wire::{
         ecn, ethernet, ip,
@@ -126,11 +127,7 @@ const fn overhead(v6: bool) -> u32 {
 ///
 /// [`OutOfReach`] when the inner header must be pulled first.
 #[inline(always)]
-pub fn outer_tos<F: Frame + ?Sized>(
-    frame: &F,
-    inner: Inner,
-    at: usize,
-) -> Result<u8, OutOfReach> {
+pub fn outer_tos<F: Frame + ?Sized>(frame: &F, inner: Inner, at: usize) -> Result<u8, OutOfReach> {
     Ok(ecn::encapsulate(inner_tos(frame, inner, at)?.unwrap_or(0)))
 }
 

@@ -1,11 +1,12 @@
 //! Where a frame goes inside its segment: the part that all three ways in share.
 
 use crate::{
+    decision::Decision,
     ids::{FloodId, Group, IfIndex, Slot, VtepId},
     maps::{FdbEntry, FdbKey, SegmentEntry, port_flags, segment_flags, target_kind},
     reason::DropReason,
     tables::Tables,
-    verdict::{Decap, Decision, Delivery, Flood, Inner, Verdict},
+    verdict::{Decap, Delivery, Flood, Inner, Verdict},
     vni::Vni,
     wire::ethernet,
 };
@@ -103,10 +104,9 @@ pub enum Station {
 #[inline(always)]
 pub fn find<T: Tables>(tables: &T, key: &FdbKey) -> Station {
     match tables.fdb(key) {
-        Some(FdbEntry { kind: target_kind::PORT, flags, target, .. }) => Station::Port {
-            port: IfIndex(target),
-            peer: u32::from(flags) & port_flags::PEER != 0,
-        },
+        Some(FdbEntry { kind: target_kind::PORT, flags, target, .. }) => {
+            Station::Port { port: IfIndex(target), peer: u32::from(flags) & port_flags::PEER != 0 }
+        }
         Some(FdbEntry { kind: target_kind::VTEP, group, target, .. }) => {
             Station::Vtep { vtep: VtepId(target), group: Group(group) }
         }

@@ -1,11 +1,12 @@
 //! What came up the slow path: `l2sm-vxlan` has taken the outer headers off.
 
 use crate::{
+    decision::Decision,
     frame::{Frame, read},
     ids::{Group, IfIndex, Ip16, Slot},
     reason::DropReason,
     tables::Tables,
-    verdict::{Decision, Verdict},
+    verdict::Verdict,
     vni::Vni,
     wire::ethernet::{self, Header},
 };

@@ -1,6 +1,7 @@
 //! What arrives on an underlay device.
 
 use crate::{
+    decision::Decision,
     frame::{Frame, OutOfReach, read},
     ids::{Group, IfIndex, Ip16, Slot, ip16_from_v4},
     maps::{
@@ -9,7 +10,7 @@ use crate::{
     },
     reason::DropReason,
     tables::Tables,
-    verdict::{Decap, Decision, Inner, Verdict},
+    verdict::{Decap, Inner, Verdict},
     vni::Vni,
     wire::{
         ecn, ethernet,
@@ -94,7 +95,8 @@ fn parse_v4<F: Frame + ?Sized, T: Tables>(
     let Some(packet) = read::<{ ip::V4_LEN }, F>(frame, ethernet::LEN)? else {
         return Ok(Parsed::Foreign);
     };
-    let [first, tos, _, _, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = packet;
+    let [first, tos, _, _, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+        packet;
     if first >> 4 != 4 || protocol != ip::UDP {
         return Ok(Parsed::Foreign);
     }
@@ -352,8 +354,8 @@ fn decide_aggregated<F: Frame + ?Sized, T: Tables>(
         };
     };
     let everywhere = config.flags & config_flags::SLOW_PATH_BLOCKED != 0;
-    let ends_here = everywhere
-        || tables.port(port).is_some_and(|port| port.flags & port_flags::FORWARDER == 0);
+    let ends_here =
+        everywhere || tables.port(port).is_some_and(|port| port.flags & port_flags::FORWARDER == 0);
     if tcp && ends_here {
         let delivery = station::delivery(peer, inner);
         return place.decide(Verdict::Deliver { port, delivery, decap: place.decap });

@@ -24,8 +24,36 @@ impl Request {
     /// Reads an ARP packet; `None` unless it is a request for IPv4 over Ethernet.
     #[inline(always)]
     pub fn parse(packet: &[u8; LEN]) -> Option<Self> {
-        let [h0, h1, h2, h3, h4, h5, h6, h7, a, b, c, d, e, f, s0, s1, s2, s3, _, _, _, _, _, _, t0, t1, t2, t3] =
-            *packet;
+        let [
+            h0,
+            h1,
+            h2,
+            h3,
+            h4,
+            h5,
+            h6,
+            h7,
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            s0,
+            s1,
+            s2,
+            s3,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            t0,
+            t1,
+            t2,
+            t3,
+        ] = *packet;
         ([h0, h1, h2, h3, h4, h5, h6, h7] == REQUEST).then_some(Self {
             sender_mac: Mac([a, b, c, d, e, f]),
             sender_ip: [s0, s1, s2, s3],

@@ -36,7 +36,7 @@ pub enum Decapsulated {
 pub const fn decapsulate(outer_tos: u8, inner_tos: u8) -> Decapsulated {
     match (inner_tos & MASK, outer_tos & MASK) {
         (NOT_ECT, CE) => Decapsulated::Drop,
-        (NOT_ECT, _) | (CE, _) => Decapsulated::Keep,
+        (NOT_ECT | CE, _) => Decapsulated::Keep,
         (_, CE) => Decapsulated::Set(CE),
         (ECT_0, ECT_1) => Decapsulated::Set(ECT_1),
         _ => Decapsulated::Keep,
