@@ -8,7 +8,13 @@ pub fn ethernet(destination: Mac, source: Mac, ethertype: u16, payload: &[u8]) -
 }
 
 /// An IPv4 packet with a right checksum.
-pub fn ipv4(source: [u8; 4], destination: [u8; 4], protocol: u8, tos: u8, payload: &[u8]) -> Vec<u8> {
+pub fn ipv4(
+    source: [u8; 4],
+    destination: [u8; 4],
+    protocol: u8,
+    tos: u8,
+    payload: &[u8],
+) -> Vec<u8> {
     let length = u16::try_from(20 + payload.len()).expect("fits");
     let mut header = vec![0x45, tos, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0];
     header[2..4].copy_from_slice(&length.to_be_bytes());
@@ -28,7 +34,13 @@ pub fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An IPv6 packet.
-pub fn ipv6(source: [u8; 16], destination: [u8; 16], next: u8, class: u8, payload: &[u8]) -> Vec<u8> {
+pub fn ipv6(
+    source: [u8; 16],
+    destination: [u8; 16],
+    next: u8,
+    class: u8,
+    payload: &[u8],
+) -> Vec<u8> {
     let length = u16::try_from(payload.len()).expect("fits").to_be_bytes();
     let start = [0x60 | (class >> 4), class << 4, 0, 0, length[0], length[1], next, 64];
     [&start[..], &source, &destination, payload].concat()

@@ -15,6 +15,8 @@ pub mod frames;
 pub mod kernel_node;
 pub mod netns;
 pub mod node;
+pub mod object;
+pub mod oracle;
 pub mod probe;
 pub mod stream;
 pub mod wait;

@@ -128,7 +128,7 @@ pub fn join(a: (&Netns, &str), b: (&Netns, &str), mtu: u32) {
     let (netns_a, device_a) = a;
     let (netns_b, device_b) = b;
     netns_a.ip(&format!(
-        "link add {device_a} mtu {mtu} type veth peer name {device_b} mtu {mtu} netns {}",
+        "link add name {device_a} mtu {mtu} type veth peer name {device_b} mtu {mtu} netns {}",
         netns_b.name()
     ));
     netns_a.ip(&format!("link set {device_a} addrgenmode none up"));

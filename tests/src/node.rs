@@ -122,13 +122,8 @@ impl Node {
         self.instructions.vteps.insert(name.into(), vtep);
         let (device, uplink) = self.local.uplinks.iter().next().expect("an uplink");
         let source = *self.local.addresses.first().expect("an address");
-        let path = Path {
-            device: *device,
-            source,
-            mtu: uplink.mtu,
-            source_mac: uplink.mac,
-            next_hop,
-        };
+        let path =
+            Path { device: *device, source, mtu: uplink.mtu, source_mac: uplink.mac, next_hop };
         self.local.paths.insert(remote, vec![path]);
     }
 

@@ -44,8 +44,7 @@ pub fn transfer(from: &Netns, to: &Netns, address: &str, bytes: u64) -> Transfer
 }
 
 fn send(target: SocketAddr, blocks: u64) {
-    let mut stream =
-        TcpStream::connect_timeout(&target, Duration::from_secs(5)).expect("connects");
+    let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(5)).expect("connects");
     stream.set_write_timeout(Some(Duration::from_secs(10))).expect("can be set");
     let mut block = pattern();
     for number in 0..blocks {

@@ -123,8 +123,8 @@ fn a_broadcast_reaches_each_receiver_once() {
         b"to everybody, and only once to each",
     );
     let sender = l2sm_tests::probe::Probe::open(&lab.pod.netns, "net1");
-    let receivers = [&near.netns, &lab.peer.netns]
-        .map(|netns| l2sm_tests::probe::Probe::open(netns, "net1"));
+    let receivers =
+        [&near.netns, &lab.peer.netns].map(|netns| l2sm_tests::probe::Probe::open(netns, "net1"));
 
     for _ in 0..10 {
         sender.send(&frame);

@@ -214,6 +214,9 @@ fn decide<F: Frame + ?Sized, T: Tables>(
     }
     let inner = station::family(header.ethertype);
     let at = outer.length + ethernet::LEN;
+    if is_too_short_here(frame, inner, at) {
+        return Decision::new(slot, Verdict::HandUp);
+    }
     let ecn = match remote::inner_tos(frame, inner, at) {
         Ok(Some(tos)) => ecn::decapsulate(outer.tos, tos),
         Ok(None) => ecn::Decapsulated::Keep,
@@ -231,6 +234,16 @@ fn decide<F: Frame + ?Sized, T: Tables>(
         return into_segment(tables, &place, header, inner);
     }
     decide_aggregated(frame, tables, config, &place, header, at)
+}
+
+/// Whether what is inside is too short to be decapsulated in BPF: `bpf_skb_adjust_room` leaves at
+/// least a header of the family that it is told (`len_min` in filter.c). The kernel's device takes any
+/// length.
+#[inline(always)]
+#[expect(clippy::as_conversions, reason = "u32 fits usize on every target")]
+fn is_too_short_here<F: Frame + ?Sized>(frame: &F, inner: Inner, at: usize) -> bool {
+    let least = if matches!(inner, Inner::V6) { ip::V6_LEN } else { ip::V4_LEN };
+    (frame.len() as usize) < at + least
 }
 
 /// Lengths of all outer headers, as the verdict has them.
