@@ -49,17 +49,12 @@ fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer> {
     let mut stream = UnixStream::connect(socket).with_context(unreachable)?;
     // A timeout of zero is an error of the call; the shortest stands for "at once".
     let timeout = timeout.max(Duration::from_millis(1));
-    stream
-        .set_read_timeout(Some(timeout))
-        .with_context(unreachable)?;
+    stream.set_read_timeout(Some(timeout)).with_context(unreachable)?;
     let mut line = serde_json::to_vec(request).context("cannot write the request")?;
     line.push(b'\n');
     stream.write_all(&line).with_context(unreachable)?;
     let reply = reply(&stream).with_context(|| {
-        format!(
-            "no answer from the agent at {} in {timeout:?}",
-            socket.display()
-        )
+        format!("no answer from the agent at {} in {timeout:?}", socket.display())
     })?;
     match reply {
         Reply::Ok(answer) => Ok(answer),
@@ -79,10 +74,7 @@ fn reply(stream: &UnixStream) -> Result<Reply> {
 }
 
 fn not_an_answer(socket: &Path) -> String {
-    format!(
-        "the agent at {} answered something else: is it another version?",
-        socket.display()
-    )
+    format!("the agent at {} answered something else: is it another version?", socket.display())
 }
 
 #[cfg(test)]
@@ -107,10 +99,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("agent.sock");
         let server = serve(UnixListener::bind(&socket).unwrap(), reply);
-        let request = Detach {
-            netns: "/run/netns/x".into(),
-            ..Detach::default()
-        };
+        let request = Detach { netns: "/run/netns/x".into(), ..Detach::default() };
         let answer = detach(&socket, request, Duration::from_secs(5));
         (answer, server.join().unwrap())
     }
@@ -142,9 +131,6 @@ mod tests {
     fn a_socket_that_is_not_there_is_named() {
         let error = status(Path::new("/nonexistent/agent.sock"), Duration::ZERO).unwrap_err();
         let text = format!("{error:#}");
-        assert!(
-            text.starts_with("cannot reach the agent at /nonexistent/agent.sock: "),
-            "{text}"
-        );
+        assert!(text.starts_with("cannot reach the agent at /nonexistent/agent.sock: "), "{text}");
     }
 }

@@ -58,10 +58,7 @@ impl Server {
     /// The controller of the lab of this machine, which only its underlay reaches.
     pub(crate) fn of_lab() -> Self {
         let url = format!("http://127.0.0.1:{CONTROLLER_PORT}");
-        Self {
-            url,
-            netns: Some(netns_path(UNDERLAY)),
-        }
+        Self { url, netns: Some(netns_path(UNDERLAY)) }
     }
 
     /// Connects, and does `work` with the connection; each call may take `timeout`.
@@ -77,15 +74,11 @@ impl Server {
         let result = thread::scope(|scope| {
             let ours = scope.spawn(|| {
                 self.enter()?;
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build();
-                runtime
-                    .context("cannot start the runtime")?
-                    .block_on(async {
-                        let mut client = self.connect(timeout).await?;
-                        work(&mut client).await
-                    })
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.context("cannot start the runtime")?.block_on(async {
+                    let mut client = self.connect(timeout).await?;
+                    work(&mut client).await
+                })
             });
             ours.join()
         });
@@ -107,16 +100,10 @@ impl Server {
     async fn connect(&self, timeout: Duration) -> Result<Client> {
         let endpoint = Endpoint::from_shared(self.url.clone()).context("not a URL")?;
         let endpoint = endpoint.connect_timeout(timeout).timeout(timeout);
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let channel = endpoint.connect().await.map_err(|error| self.unreachable(&error))?;
         // A list of every object of a large cluster is larger than the usual 4 MiB.
         let stub = ObjectsClient::new(channel).max_decoding_message_size(usize::MAX);
-        Ok(Client {
-            stub,
-            server: self.url.clone(),
-        })
+        Ok(Client { stub, server: self.url.clone() })
     }
 
     fn unreachable(&self, error: &tonic::transport::Error) -> anyhow::Error {
@@ -174,19 +161,10 @@ impl Client {
         name: &str,
     ) -> Result<Vec<Value>> {
         let (kind, namespace, name) = (kind.into(), namespace.into(), name.into());
-        let reply = self
-            .stub
-            .list(ListRequest {
-                kind,
-                namespace,
-                name,
-            })
-            .await;
+        let reply = self.stub.list(ListRequest { kind, namespace, name }).await;
         let objects = self.answer(reply)?.objects;
         let values = objects.iter().map(|text| serde_json::from_str(text));
-        values
-            .collect::<Result<_, _>>()
-            .context("the controller sent an object that is not JSON")
+        values.collect::<Result<_, _>>().context("the controller sent an object that is not JSON")
     }
 
     /// Removes objects: all, or none.
@@ -246,23 +224,10 @@ mod tests {
     fn servers_are_urls_with_a_port_or_the_lab() {
         let url = |text| Server::parse(text).map(|server| server.url);
         assert_eq!(url(DEFAULT_SERVER).as_deref(), Ok(DEFAULT_SERVER));
-        assert_eq!(
-            url("10.0.0.1:30808").as_deref(),
-            Ok("http://10.0.0.1:30808")
-        );
-        assert_eq!(
-            url("http://[::1]:30808").as_deref(),
-            Ok("http://[::1]:30808")
-        );
+        assert_eq!(url("10.0.0.1:30808").as_deref(), Ok("http://10.0.0.1:30808"));
+        assert_eq!(url("http://[::1]:30808").as_deref(), Ok("http://[::1]:30808"));
         assert!(Server::parse("lab").unwrap().netns.is_some());
-        for text in [
-            "",
-            "host",
-            "http://host",
-            "ftp://host:1",
-            "https://host:1",
-            "a b:1",
-        ] {
+        for text in ["", "host", "http://host", "ftp://host:1", "https://host:1", "a b:1"] {
             assert!(Server::parse(text).is_err(), "{text}");
         }
     }
@@ -273,9 +238,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let server = Server::parse(&address.to_string()).unwrap();
-        let error = server
-            .with(Duration::from_secs(5), async |client| client.status().await)
-            .unwrap_err();
+        let error =
+            server.with(Duration::from_secs(5), async |client| client.status().await).unwrap_err();
         assert!(error.is::<Unreachable>());
         let text = format!("{error:#}");
         let begin = format!("cannot reach a controller at http://{address}: Connection refused");
@@ -285,15 +249,9 @@ mod tests {
 
     #[test]
     fn refusals_are_the_controllers_own_words() {
-        let refused = refusal(
-            "http://h:1",
-            &Status::invalid_argument("blue: spec.vni: taken"),
-        );
+        let refused = refusal("http://h:1", &Status::invalid_argument("blue: spec.vni: taken"));
         assert_eq!(refused.to_string(), "blue: spec.vni: taken");
         let broken = refusal("http://h:1", &Status::internal("disk full"));
-        assert_eq!(
-            broken.to_string(),
-            "the controller at http://h:1 failed: disk full"
-        );
+        assert_eq!(broken.to_string(), "the controller at http://h:1 failed: disk full");
     }
 }

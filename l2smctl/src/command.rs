@@ -83,10 +83,7 @@ impl Common {
         &self,
         work: impl AsyncFnOnce(&mut Client) -> Result<T> + Send,
     ) -> Result<T> {
-        let given = self
-            .server
-            .clone()
-            .map_or_else(|| Server::parse(DEFAULT_SERVER), Ok);
+        let given = self.server.clone().map_or_else(|| Server::parse(DEFAULT_SERVER), Ok);
         given.map_err(anyhow::Error::msg)?.with(self.timeout, work)
     }
 
@@ -97,11 +94,7 @@ impl Common {
 
     /// The namespace that objects of `kind` are in; empty for those in none.
     pub(crate) fn namespace_of(&self, kind: Kind) -> &str {
-        if kind.is_namespaced() {
-            self.namespace()
-        } else {
-            ""
-        }
+        if kind.is_namespaced() { self.namespace() } else { "" }
     }
 
     /// The agent's socket.
@@ -157,16 +150,10 @@ mod tests {
 
     #[test]
     fn a_process_stands_for_its_namespace() {
-        let netns = Netns {
-            netns: None,
-            pid: Some(7),
-        };
+        let netns = Netns { netns: None, pid: Some(7) };
         assert_eq!(netns.path().unwrap(), "/proc/7/ns/net");
         assert_eq!(netns.label(), None);
-        let netns = Netns {
-            netns: Some("/run/netns/web".into()),
-            pid: None,
-        };
+        let netns = Netns { netns: Some("/run/netns/web".into()), pid: None };
         assert_eq!(netns.path().unwrap(), "/run/netns/web");
         assert_eq!(netns.label().as_deref(), Some("web"));
     }

@@ -4,11 +4,7 @@ use serde_json::Value;
 
 /// The conditions of an object.
 pub(crate) fn all(object: &Value) -> impl Iterator<Item = &Value> {
-    object
-        .pointer("/status/conditions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    object.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Why the condition `name` has not the status `wanted`; `None` when it has.
@@ -20,13 +16,8 @@ pub(crate) fn obstacle(object: &Value, name: &str, wanted: &str) -> Option<Strin
         return Some(format!("it has no condition {name} yet"));
     };
     let observed = condition.get("observedGeneration").and_then(Value::as_u64);
-    let generation = object
-        .pointer("/metadata/generation")
-        .and_then(Value::as_u64);
-    if observed
-        .zip(generation)
-        .is_some_and(|(observed, generation)| observed < generation)
-    {
+    let generation = object.pointer("/metadata/generation").and_then(Value::as_u64);
+    if observed.zip(generation).is_some_and(|(observed, generation)| observed < generation) {
         return Some("its last change is not looked at yet".to_owned());
     }
     if text(condition, "status").eq_ignore_ascii_case(wanted) {
@@ -34,20 +25,13 @@ pub(crate) fn obstacle(object: &Value, name: &str, wanted: &str) -> Option<Strin
     }
     let words = [text(condition, "reason"), text(condition, "message")];
     let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
-    let why = if words.is_empty() {
-        "no reason given".to_owned()
-    } else {
-        words.join(": ")
-    };
+    let why = if words.is_empty() { "no reason given".to_owned() } else { words.join(": ") };
     Some(format!("{name} is {}: {why}", text(condition, "status")))
 }
 
 /// A text of a condition; empty when it has none.
 pub(crate) fn text<'a>(condition: &'a Value, field: &str) -> &'a str {
-    condition
-        .get(field)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    condition.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -78,19 +62,11 @@ mod tests {
             obstacle(&network("False", 2), "Ready", "True").unwrap(),
             "Ready is False: NotProgrammed: waiting for n2"
         );
-        assert!(
-            obstacle(&network("True", 2), "Other", "True")
-                .unwrap()
-                .contains("no condition")
-        );
+        assert!(obstacle(&network("True", 2), "Other", "True").unwrap().contains("no condition"));
     }
 
     #[test]
     fn a_condition_of_an_older_generation_does_not_count() {
-        assert!(
-            obstacle(&network("True", 1), "Ready", "True")
-                .unwrap()
-                .contains("last change")
-        );
+        assert!(obstacle(&network("True", 1), "Ready", "True").unwrap().contains("last change"));
     }
 }

@@ -44,18 +44,10 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_kubectl_reads_them() {
-        for (text, milliseconds) in [
-            ("30s", 30_000),
-            ("1m30s", 90_000),
-            ("500ms", 500),
-            ("0", 0),
-            ("0.5h", 1_800_000),
-        ] {
-            assert_eq!(
-                parse(text),
-                Ok(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
+        for (text, milliseconds) in
+            [("30s", 30_000), ("1m30s", 90_000), ("500ms", 500), ("0", 0), ("0.5h", 1_800_000)]
+        {
+            assert_eq!(parse(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
     }
 

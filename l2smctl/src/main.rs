@@ -63,11 +63,7 @@ fn main() -> ExitCode {
     start_logging(&cli.common.logging);
     run(&cli).unwrap_or_else(|error| {
         say::error(format_args!("{error:#}"));
-        if error.is::<Misuse>() {
-            ExitCode::from(2)
-        } else {
-            ExitCode::FAILURE
-        }
+        if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
 
@@ -90,11 +86,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 fn command_line() -> clap::Command {
     let called = env::args_os().next().unwrap_or_default();
     let command = Cli::command();
-    if is_plugin(&called) {
-        command.bin_name("kubectl l2sm")
-    } else {
-        command
-    }
+    if is_plugin(&called) { command.bin_name("kubectl l2sm") } else { command }
 }
 
 fn is_plugin(called: &OsStr) -> bool {
@@ -102,9 +94,8 @@ fn is_plugin(called: &OsStr) -> bool {
 }
 
 fn start_logging(logging: &Logging) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(logging.log_level)
-        .with_writer(std::io::stderr);
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(logging.log_level).with_writer(std::io::stderr);
     match logging.log_format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),

@@ -42,10 +42,7 @@ pub(crate) fn locate(message: &str, documents: &[Document]) -> String {
             let end = rest.find(|c: char| !c.is_ascii_digit())?;
             let (number, rest) = rest.split_at(end);
             let document = documents.get(number.parse::<usize>().ok()?.checked_sub(1)?)?;
-            Some(format!(
-                "{}: document {}{rest}",
-                document.file, document.number
-            ))
+            Some(format!("{}: document {}{rest}", document.file, document.number))
         });
         found.unwrap_or_else(|| line.to_owned())
     });
@@ -61,25 +58,13 @@ fn parse(files: &[(String, String)], namespace: Option<&str>) -> Result<Vec<Docu
             Err(found) => errors.extend(found.iter().map(ToString::to_string)),
         }
     }
-    errors.extend(
-        documents
-            .iter()
-            .filter_map(|document| elsewhere(document, namespace?)),
-    );
-    if errors.is_empty() {
-        Ok(documents)
-    } else {
-        Err(anyhow!(errors.join("\n")))
-    }
+    errors.extend(documents.iter().filter_map(|document| elsewhere(document, namespace?)));
+    if errors.is_empty() { Ok(documents) } else { Err(anyhow!(errors.join("\n"))) }
 }
 
 /// The error of a document in another namespace than the one asked for, as kubectl has it.
 fn elsewhere(document: &Document, namespace: &str) -> Option<String> {
-    let Document {
-        file,
-        number,
-        object,
-    } = document;
+    let Document { file, number, object } = document;
     let found = &object.metadata().namespace;
     (object.kind().is_namespaced() && found != namespace).then(|| {
         format!(
@@ -100,11 +85,7 @@ fn texts(source: &str) -> Result<Vec<(String, String)>> {
         return Ok(vec![("standard input".to_owned(), text)]);
     }
     let path = Path::new(source);
-    let files = if path.is_dir() {
-        manifests_in(path)?
-    } else {
-        vec![path.to_owned()]
-    };
+    let files = if path.is_dir() { manifests_in(path)? } else { vec![path.to_owned()] };
     let read = |file: PathBuf| {
         let text = fs::read_to_string(&file);
         let text = text.with_context(|| format!("cannot read {}", file.display()))?;
@@ -157,10 +138,8 @@ mod tests {
         write(directory.path(), "a.yaml", &network("one", ""));
         write(directory.path(), "notes.txt", "not read");
         let documents = read(&[directory.path().display().to_string()], None).unwrap();
-        let names: Vec<_> = documents
-            .iter()
-            .map(|document| document.object.metadata().name.as_str())
-            .collect();
+        let names: Vec<_> =
+            documents.iter().map(|document| document.object.metadata().name.as_str()).collect();
         assert_eq!(names, ["one", "two"]);
     }
 
@@ -170,9 +149,7 @@ mod tests {
         let one = write(directory.path(), "one.yaml", &network("UPPER", ""));
         let two = write(directory.path(), "two.yaml", "kind: Pod\n");
         let good = write(directory.path(), "good.yaml", &network("good", ""));
-        let error = read(&[one.clone(), good, two.clone()], None)
-            .unwrap_err()
-            .to_string();
+        let error = read(&[one.clone(), good, two.clone()], None).unwrap_err().to_string();
         let lines: Vec<_> = error.lines().collect();
         assert_eq!(lines.len(), 2, "{error}");
         assert!(lines[0].starts_with(&format!("{one}: document 1 (L2Network \"UPPER\"): ")));
@@ -182,18 +159,11 @@ mod tests {
     #[test]
     fn another_namespace_than_the_one_asked_for_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        let file = write(
-            directory.path(),
-            "a.yaml",
-            &network("a", ", namespace: red"),
-        );
+        let file = write(directory.path(), "a.yaml", &network("a", ", namespace: red"));
         assert!(read(std::slice::from_ref(&file), None).is_ok());
         assert!(read(std::slice::from_ref(&file), Some("red")).is_ok());
         let error = read(&[file], Some("blue")).unwrap_err().to_string();
-        assert!(
-            error.contains("metadata.namespace: is \"red\"; expected \"blue\""),
-            "{error}"
-        );
+        assert!(error.contains("metadata.namespace: is \"red\"; expected \"blue\""), "{error}");
     }
 
     #[test]
@@ -202,10 +172,7 @@ mod tests {
         let first = ("one.yaml".to_owned(), network("z", ""));
         let documents = parse(&[first, ("two.yaml".to_owned(), text)], None).unwrap();
         assert_eq!(
-            locate(
-                "document 3 (L2Network \"b\"): spec.vni: taken\nother",
-                &documents
-            ),
+            locate("document 3 (L2Network \"b\"): spec.vni: taken\nother", &documents),
             "two.yaml: document 2 (L2Network \"b\"): spec.vni: taken\nother"
         );
         assert_eq!(locate("document 9: x", &documents), "document 9: x");
@@ -213,13 +180,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let error = format!(
-            "{:#}",
-            read(&["/nonexistent.yaml".into()], None).unwrap_err()
-        );
-        assert!(
-            error.starts_with("cannot read /nonexistent.yaml: No such file"),
-            "{error}"
-        );
+        let error = format!("{:#}", read(&["/nonexistent.yaml".into()], None).unwrap_err());
+        assert!(error.starts_with("cannot read /nonexistent.yaml: No such file"), "{error}");
     }
 }

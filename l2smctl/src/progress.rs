@@ -19,11 +19,7 @@ pub(crate) fn step<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T
     }
     let began = Instant::now();
     let result = work();
-    let how = if result.is_ok() {
-        "done in"
-    } else {
-        "failed after"
-    };
+    let how = if result.is_ok() { "done in" } else { "failed after" };
     let again = if terminal { "\r\x1b[K" } else { "" };
     let took = began.elapsed().as_secs_f64();
     say::progress(format_args!("{again}{title} ... {how} {took:.1} s\n"));
@@ -39,9 +35,6 @@ mod tests {
     #[test]
     fn a_step_returns_what_its_work_returns() {
         assert_eq!(step("good", || Ok(7)).unwrap(), 7);
-        assert_eq!(
-            step::<()>("bad", || bail!("no")).unwrap_err().to_string(),
-            "no"
-        );
+        assert_eq!(step::<()>("bad", || bail!("no")).unwrap_err().to_string(), "no");
     }
 }

@@ -23,23 +23,15 @@ pub(crate) fn parse(words: &[String]) -> Result<Vec<Target>, String> {
         return words.iter().map(|word| slashed(word)).collect();
     }
     if let Some(word) = names.iter().find(|name| name.contains('/')) {
-        return Err(format!(
-            "{word}: expected a name, since {first} says the kind already"
-        ));
+        return Err(format!("{word}: expected a name, since {first} says the kind already"));
     }
     let kinds = first.split(',').map(find).collect::<Result<Vec<_>, _>>()?;
     if names.is_empty() {
-        return Ok(kinds
-            .into_iter()
-            .map(|kind| Target { kind, name: None })
-            .collect());
+        return Ok(kinds.into_iter().map(|kind| Target { kind, name: None }).collect());
     }
     let of_kind = |kind: &Kind| {
         let kind = *kind;
-        names.iter().map(move |name| Target {
-            kind,
-            name: Some(name.clone()),
-        })
+        names.iter().map(move |name| Target { kind, name: Some(name.clone()) })
     };
     Ok(kinds.iter().flat_map(of_kind).collect())
 }
@@ -51,9 +43,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Vec<Target>, String> {
 pub(crate) fn parse_named(words: &[String]) -> Result<Vec<(Kind, String)>, String> {
     let named = parse(words)?.into_iter().map(|target| {
         let kind = target.kind;
-        let name = target
-            .name
-            .ok_or_else(|| format!("{kind}: expected a name after the kind"))?;
+        let name = target.name.ok_or_else(|| format!("{kind}: expected a name after the kind"))?;
         Ok((kind, name))
     });
     named.collect()
@@ -75,10 +65,7 @@ fn slashed(word: &str) -> Result<Target, String> {
         .split_once('/')
         .filter(|(_, name)| !name.is_empty())
         .ok_or_else(|| format!("{word}: expected KIND/NAME, as the first is"))?;
-    Ok(Target {
-        kind: find(kind)?,
-        name: Some(name.to_owned()),
-    })
+    Ok(Target { kind: find(kind)?, name: Some(name.to_owned()) })
 }
 
 /// The kind that the user means; the group may follow, as kubectl prints it.
@@ -106,54 +93,30 @@ mod tests {
             targets("net,nodes").unwrap_err().split(';').next(),
             Some("\"net\" is not a kind")
         );
-        assert_eq!(
-            targets("l2net,nodes"),
-            Ok(vec![(Kind::L2Network, None), (Kind::L2Node, None)])
-        );
+        assert_eq!(targets("l2net,nodes"), Ok(vec![(Kind::L2Network, None), (Kind::L2Node, None)]));
         let both = Ok(vec![(Kind::L2Network, blue), (Kind::L2Network, red)]);
         assert_eq!(targets("L2Network blue red"), both);
         assert_eq!(targets("l2network/blue l2net/red"), both);
-        assert_eq!(
-            targets("l2network.l2sm.l2sm.k8s.local/blue networks/red"),
-            both
-        );
+        assert_eq!(targets("l2network.l2sm.l2sm.k8s.local/blue networks/red"), both);
     }
 
     #[test]
     fn mixed_forms_are_refused() {
         assert!(targets("").unwrap_err().starts_with("no kind given"));
-        assert!(
-            targets("l2network blue l2network/red")
-                .unwrap_err()
-                .contains("expected a name")
-        );
-        assert!(
-            targets("l2network/blue red")
-                .unwrap_err()
-                .contains("expected KIND/NAME")
-        );
-        assert!(
-            targets("l2network/")
-                .unwrap_err()
-                .contains("expected KIND/NAME")
-        );
+        assert!(targets("l2network blue l2network/red").unwrap_err().contains("expected a name"));
+        assert!(targets("l2network/blue red").unwrap_err().contains("expected KIND/NAME"));
+        assert!(targets("l2network/").unwrap_err().contains("expected KIND/NAME"));
     }
 
     #[test]
     fn a_missing_name_is_an_error_where_one_is_needed() {
         let words = ["nodes".to_owned()];
-        assert_eq!(
-            parse_named(&words).unwrap_err(),
-            "L2Node: expected a name after the kind"
-        );
+        assert_eq!(parse_named(&words).unwrap_err(), "L2Node: expected a name after the kind");
     }
 
     #[test]
     fn what_is_printed_is_read_back() {
         let name = full_name(Kind::L2Attachment, "a-net1-0123ab");
-        assert_eq!(
-            targets(&name),
-            Ok(vec![(Kind::L2Attachment, Some("a-net1-0123ab".into()))])
-        );
+        assert_eq!(targets(&name), Ok(vec![(Kind::L2Attachment, Some("a-net1-0123ab".into()))]));
     }
 }

@@ -30,9 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     cargo.args(args.release.then_some("--release"));
     say!("$ {}", command::typed(&cargo));
     // Cargo says on standard output, a JSON message a line, what it made; the rest is for people.
-    cargo
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit());
+    cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().context("cannot run cargo")?;
     if !output.status.success() {
         bail!("the build failed: the compiler's messages are above");
@@ -45,12 +43,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// The programs that cargo's messages name.
 fn programs(messages: &str) -> Vec<String> {
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    messages
-        .filter_map(|message| message.get("executable")?.as_str().map(str::to_owned))
-        .collect()
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages.filter_map(|message| message.get("executable")?.as_str().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

@@ -28,9 +28,7 @@ pub(crate) fn cargo() -> Command {
 /// `PATH`, then cargo's own directory of programs, then the system's.
 pub(crate) fn path() -> OsString {
     let given = env::var_os("PATH").unwrap_or_default();
-    let directories = env::split_paths(&given)
-        .chain(installed())
-        .chain(SYSTEM.map(PathBuf::from));
+    let directories = env::split_paths(&given).chain(installed()).chain(SYSTEM.map(PathBuf::from));
     // A directory of `PATH` cannot hold the separator; our own could only by a strange CARGO_HOME.
     env::join_paths(directories).unwrap_or(given)
 }
@@ -45,21 +43,14 @@ fn installed() -> Option<PathBuf> {
 /// The file that the name of a program stands for, if there is one in [`path`].
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = path();
-    env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|file| file.is_file())
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
 }
 
 /// The command as one would type it.
 pub(crate) fn typed(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = [program].into_iter().chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs the command in view: says it, and its output goes where ours goes. Whether it succeeded.
@@ -74,16 +65,9 @@ pub(crate) fn show(command: &mut Command) -> Result<bool> {
 /// # Errors
 /// When it cannot be started or fails; the error ends with the last line that it printed.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| cannot_run(command))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| cannot_run(command))?;
     if !output.status.success() {
-        bail!(
-            "{} failed: {}",
-            typed(command),
-            reason(&String::from_utf8_lossy(&output.stderr))
-        );
+        bail!("{} failed: {}", typed(command), reason(&String::from_utf8_lossy(&output.stderr)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -94,22 +78,12 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
 /// When it cannot be started or fails; the error ends with the line that says why, and the log.
 pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
     let out = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let err = out
-        .try_clone()
-        .with_context(|| format!("cannot write {}", log.display()))?;
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(err)
-        .status();
+    let err = out.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
+    let status = command.stdin(Stdio::null()).stdout(out).stderr(err).status();
     if !status.with_context(|| cannot_run(command))?.success() {
         let printed = fs::read(log).unwrap_or_default();
         let why = reason(&String::from_utf8_lossy(&printed)).to_owned();
-        bail!(
-            "{} failed: {why} (all it said: {})",
-            typed(command),
-            log.display()
-        );
+        bail!("{} failed: {why} (all it said: {})", typed(command), log.display());
     }
     Ok(())
 }
@@ -119,17 +93,11 @@ pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
 /// That is the first that calls itself an error (cargo and rustup say `error: `, apt says `E: `),
 /// else the last.
 fn reason(printed: &str) -> &str {
-    let mut lines = printed
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
-    let error = lines.clone().find_map(|line| {
-        line.strip_prefix("error: ")
-            .or_else(|| line.strip_prefix("E: "))
-    });
-    error
-        .or_else(|| lines.next_back())
-        .unwrap_or("it said nothing")
+    let mut lines = printed.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines
+        .clone()
+        .find_map(|line| line.strip_prefix("error: ").or_else(|| line.strip_prefix("E: ")));
+    error.or_else(|| lines.next_back()).unwrap_or("it said nothing")
 }
 
 fn cannot_run(command: &Command) -> String {
@@ -149,14 +117,8 @@ mod tests {
 
     #[test]
     fn the_reason_is_the_line_that_calls_itself_an_error() {
-        assert_eq!(
-            reason("Reading lists\nE: no package x\nbye\n"),
-            "no package x"
-        );
-        assert_eq!(
-            reason("trying\n  permission denied\n\n"),
-            "permission denied"
-        );
+        assert_eq!(reason("Reading lists\nE: no package x\nbye\n"), "no package x");
+        assert_eq!(reason("trying\n  permission denied\n\n"), "permission denied");
         assert_eq!(reason(""), "it said nothing");
     }
 

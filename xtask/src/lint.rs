@@ -53,9 +53,7 @@ enum Gate {
 
 impl Gate {
     fn name(self) -> String {
-        self.to_possible_value()
-            .map(|value| value.get_name().to_owned())
-            .unwrap_or_default()
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     fn check(self, sources: &[Source]) -> Result<Tally> {
@@ -91,10 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         say!("lint: {name}");
         let tally = gate.check(&sources).unwrap_or_else(|error| {
             say::error(format_args!("{name}: {error:#}"));
-            Tally {
-                findings: 1,
-                warnings: 0,
-            }
+            Tally { findings: 1, warnings: 0 }
         });
         total = total + tally;
         if tally.findings > 0 {
@@ -102,11 +97,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     say!("{}", closing(gates.len(), &failed, total));
-    Ok(if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints the findings, a line each, and counts them.
@@ -119,11 +110,7 @@ fn report(findings: &[Finding]) -> Tally {
 
 /// The last line.
 fn closing(gates: usize, failed: &[String], Tally { findings, warnings }: Tally) -> String {
-    let names = if failed.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", failed.join(", "))
-    };
+    let names = if failed.is_empty() { String::new() } else { format!(" ({})", failed.join(", ")) };
     let failed = failed.len();
     format!("lint: gates {gates}, failed {failed}{names}, findings {findings}, warnings {warnings}")
 }
@@ -134,15 +121,9 @@ mod tests {
 
     #[test]
     fn the_last_line_names_the_gates_that_failed() {
-        let total = Tally {
-            findings: 3,
-            warnings: 1,
-        };
+        let total = Tally { findings: 3, warnings: 1 };
         let line = closing(8, &["fmt".to_owned(), "sizes".to_owned()], total);
-        assert_eq!(
-            line,
-            "lint: gates 8, failed 2 (fmt, sizes), findings 3, warnings 1"
-        );
+        assert_eq!(line, "lint: gates 8, failed 2 (fmt, sizes), findings 3, warnings 1");
         let line = closing(1, &[], Tally::default());
         assert_eq!(line, "lint: gates 1, failed 0, findings 0, warnings 0");
     }

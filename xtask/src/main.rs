@@ -3,6 +3,7 @@
 
 mod build;
 mod command;
+mod demo;
 mod lint;
 mod progress;
 mod say;
@@ -27,6 +28,7 @@ struct Cli {
 enum Verb {
     Setup(setup::Args),
     Build(build::Args),
+    Demo(demo::Args),
     Lint(lint::Args),
     Test(test::Args),
 }
@@ -44,6 +46,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Setup(_) => setup::run().map(|()| ExitCode::SUCCESS),
         Verb::Build(args) => build::run(args).map(|()| ExitCode::SUCCESS),
+        Verb::Demo(args) => demo::run(args),
         Verb::Lint(args) => lint::run(args),
         Verb::Test(args) => test::run(args),
     }

@@ -48,16 +48,9 @@ impl Step {
         }
         let short: String = title.chars().take(WIDTH).collect();
         let draw = move || {
-            say::part(format_args!(
-                "{CLEAR}{short} ... {} s",
-                began.elapsed().as_secs()
-            ));
+            say::part(format_args!("{CLEAR}{short} ... {} s", began.elapsed().as_secs()));
         };
-        Self {
-            title: title.to_owned(),
-            began,
-            ticker: terminal.then(|| Ticker::start(draw)),
-        }
+        Self { title: title.to_owned(), began, ticker: terminal.then(|| Ticker::start(draw)) }
     }
 
     fn end(self, good: bool) {

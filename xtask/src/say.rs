@@ -28,21 +28,14 @@ pub(crate) fn part(text: Arguments<'_>) {
 }
 
 /// Writes `error: what: why`, on one line whatever `error` holds, to standard error.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place of a command-line program that does"
-)]
+#[expect(clippy::print_stderr, reason = "the one place of a command-line program that does")]
 pub(crate) fn error(error: impl Display) {
     eprintln!("error: {}", one_line(&error.to_string()));
 }
 
 /// `text` with every line end, and the blanks around it, replaced by one blank.
 fn one_line(text: &str) -> String {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -57,18 +57,12 @@ fn allowed(plan: &Plan, found: &Found) -> Result<()> {
             System::Debian => "apt has none of it".to_owned(),
             System::Other(name) => format!("this is {name}, not Debian"),
         };
-        bail!(
-            "setup: {} missing and not ours to install: {why}",
-            plan.by_hand.len()
-        );
+        bail!("setup: {} missing and not ours to install: {why}", plan.by_hand.len());
     }
     let steps = plan.steps.iter().filter(|step| step.needs_root());
     let commands: Vec<String> = steps.map(|step| command::typed(&step.command())).collect();
     if !found.root && !commands.is_empty() {
-        bail!(
-            "setup needs root: run this as root, or there: {}",
-            commands.join(" && ")
-        );
+        bail!("setup needs root: run this as root, or there: {}", commands.join(" && "));
     }
     Ok(())
 }
@@ -82,10 +76,7 @@ fn complete(found: Found) -> Result<Found> {
     let titles = plan.steps.iter().map(Step::title).chain(plan.by_hand);
     let left: Vec<String> = titles.collect();
     if !left.is_empty() {
-        bail!(
-            "setup: every step succeeded and this is still to do: {}",
-            left.join("; ")
-        );
+        bail!("setup: every step succeeded and this is still to do: {}", left.join("; "));
     }
     say!("setup: done");
     Ok(found)

@@ -29,11 +29,8 @@ use crate::{build, command, setup, workspace};
 const NOT_RUN_VARIABLE: &str = "L2SM_NOT_RUN_FILE";
 
 /// How cargo is asked for each kind of test, and whether they run one at a time.
-const KINDS: [(&[&str], bool); 3] = [
-    (&["--lib", "--bins"], false),
-    (&["--doc"], false),
-    (&["--test", "*"], true),
-];
+const KINDS: [(&[&str], bool); 3] =
+    [(&["--lib", "--bins"], false), (&["--doc"], false), (&["--test", "*"], true)];
 
 /// Run every test: unit, documentation, kernel, network namespaces. As root.
 ///
@@ -69,11 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     fs::write(&summary, format!("{closing}\n"))
         .with_context(|| format!("cannot write {}", summary.display()))?;
     say!("{closing}");
-    Ok(if report.good() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs tests of every kind, and looks at the kernel's log around them.
@@ -84,13 +77,8 @@ fn suite(filter: &[String]) -> Result<Report> {
     let before = klog::read()?;
     for (targets, one_at_a_time) in KINDS {
         let mut cargo = command::cargo();
-        cargo
-            .args(["test", "--workspace", "--no-fail-fast"])
-            .args(targets);
-        cargo
-            .arg("--")
-            .args(one_at_a_time.then_some("--test-threads=1"))
-            .args(filter);
+        cargo.args(["test", "--workspace", "--no-fail-fast"]).args(targets);
+        cargo.arg("--").args(one_at_a_time.then_some("--test-threads=1")).args(filter);
         cargo.env(NOT_RUN_VARIABLE, absolute(&not_run)?);
         say!("$ {}", command::typed(&cargo));
         let passed = watch(cargo, |line| {
@@ -112,9 +100,7 @@ fn watch(mut cargo: Command, mut see: impl FnMut(&str)) -> Result<bool> {
     // Cargo names each test binary on standard error and the binary says its results on standard
     // output: one pipe for both keeps them in order.
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
-    cargo
-        .stdout(writer.try_clone().context("cannot share a pipe")?)
-        .stderr(writer);
+    cargo.stdout(writer.try_clone().context("cannot share a pipe")?).stderr(writer);
     let mut child = cargo.spawn().context("cannot run cargo")?;
     // It holds our ends of the pipe, without which we would never see its end.
     drop(cargo);

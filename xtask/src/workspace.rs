@@ -22,9 +22,7 @@ fn root() -> Option<PathBuf> {
         return Path::new(&ours).parent().map(Path::to_owned);
     }
     let here = env::current_dir().ok()?;
-    let root = here
-        .ancestors()
-        .find(|directory| directory.join("xtask/Cargo.toml").is_file());
+    let root = here.ancestors().find(|directory| directory.join("xtask/Cargo.toml").is_file());
     root.map(Path::to_owned)
 }
 
@@ -42,9 +40,7 @@ pub(crate) fn channel() -> Result<String> {
 }
 
 fn pinned(text: &str) -> Option<String> {
-    let value = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("channel")?.split_once('='));
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("channel")?.split_once('='));
     value.map(|(_, value)| value.trim().trim_matches('"').to_owned())
 }
 
@@ -54,10 +50,7 @@ mod tests {
 
     #[test]
     fn the_pinned_channel_is_read() {
-        assert_eq!(
-            pinned("[toolchain]\nchannel = \"1.95.0\"\n").as_deref(),
-            Some("1.95.0")
-        );
+        assert_eq!(pinned("[toolchain]\nchannel = \"1.95.0\"\n").as_deref(), Some("1.95.0"));
         assert_eq!(pinned("[toolchain]\n"), None);
     }
 }

@@ -39,11 +39,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
         anyhow!(manifest::locate(&format!("{error:#}"), &documents))
     })?;
     for applied in &applied {
-        say!(
-            "{}{}",
-            line(applied),
-            if args.dry_run { " (dry run)" } else { "" }
-        );
+        say!("{}{}", line(applied), if args.dry_run { " (dry run)" } else { "" });
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -78,9 +74,6 @@ mod tests {
             line(&applied("L2Network", Outcome::Created)),
             "l2network.l2sm.l2sm.k8s.local/blue created"
         );
-        assert_eq!(
-            line(&applied("Newer", Outcome::Unchanged)),
-            "Newer/blue unchanged"
-        );
+        assert_eq!(line(&applied("Newer", Outcome::Unchanged)), "Newer/blue unchanged");
     }
 }

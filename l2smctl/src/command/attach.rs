@@ -59,21 +59,9 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
 }
 
 fn table(attached: &Attached) -> Table {
-    let Attached {
-        ifname,
-        mac,
-        ips,
-        vni,
-        mtu,
-    } = attached;
+    let Attached { ifname, mac, ips, vni, mtu } = attached;
     let mut table = Table::new(["IFNAME", "MAC", "IPS", "VNI", "MTU"]);
-    table.row([
-        ifname.clone(),
-        mac.clone(),
-        ips.join(","),
-        vni.to_string(),
-        mtu.to_string(),
-    ]);
+    table.row([ifname.clone(), mac.clone(), ips.join(","), vni.to_string(), mtu.to_string()]);
     table
 }
 
@@ -97,12 +85,7 @@ mod tests {
         );
         let json: serde_json::Value =
             serde_json::from_str(&json::text(&attached).unwrap()).unwrap();
-        let keys: Vec<_> = json
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["ifname", "ips", "mac", "mtu", "vni"]);
     }
 }

@@ -19,11 +19,7 @@ Examples:
   l2smctl delete -f blue.yaml --ignore-not-found")]
 pub(crate) struct Args {
     /// KIND NAME… or KIND/NAME….
-    #[arg(
-        value_name = "KIND",
-        required_unless_present = "filename",
-        conflicts_with = "filename"
-    )]
+    #[arg(value_name = "KIND", required_unless_present = "filename", conflicts_with = "filename")]
     words: Vec<String>,
     /// The objects of a manifest, a directory of manifests, or - for standard input; repeatable.
     #[arg(short, long = "filename", value_name = "FILE")]
@@ -57,11 +53,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
 /// What happened to an object, as kubectl says it.
 fn line(object: &ObjectRef) -> String {
     let kind = Kind::find(&object.kind).map(target::qualified);
-    format!(
-        "{} \"{}\" deleted",
-        kind.unwrap_or_else(|_newer| object.kind.clone()),
-        object.name
-    )
+    format!("{} \"{}\" deleted", kind.unwrap_or_else(|_newer| object.kind.clone()), object.name)
 }
 
 fn from_words(args: &Args, common: &Common) -> Result<Vec<ObjectRef>> {
@@ -90,14 +82,8 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_said_as_kubectl_says_it() {
-        let object = ObjectRef {
-            kind: "L2Network".into(),
-            namespace: "red".into(),
-            name: "blue".into(),
-        };
-        assert_eq!(
-            line(&object),
-            "l2network.l2sm.l2sm.k8s.local \"blue\" deleted"
-        );
+        let object =
+            ObjectRef { kind: "L2Network".into(), namespace: "red".into(), name: "blue".into() };
+        assert_eq!(line(&object), "l2network.l2sm.l2sm.k8s.local \"blue\" deleted");
     }
 }

@@ -34,9 +34,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
         for (kind, name) in &targets {
             let namespace = common.namespace_of(*kind);
             let objects = client.list(kind.name(), namespace, name).await?;
-            let Some(object) = objects.first() else {
-                bail!(not_found(*kind, name, namespace))
-            };
+            let Some(object) = objects.first() else { bail!(not_found(*kind, name, namespace)) };
             let attachments = match kind {
                 Kind::L2Network => client.list(Kind::L2Attachment.name(), "", "").await?,
                 Kind::L2Attachment | Kind::L2Node => Vec::new(),
@@ -57,18 +55,14 @@ fn describe(kind: Kind, object: &Value, attachments: &[Value], now: Timestamp) -
             continue;
         };
         let shown = fields.iter().filter(|(field, _)| *field != "conditions");
-        let shown: serde_json::Map<_, _> = shown
-            .map(|(field, value)| (field.clone(), value.clone()))
-            .collect();
+        let shown: serde_json::Map<_, _> =
+            shown.map(|(field, value)| (field.clone(), value.clone())).collect();
         section(&mut out, &capital(part), &json::yaml(&shown)?);
     }
     section(&mut out, "Conditions", &conditions(object).to_string());
     if kind == Kind::L2Network {
-        let own: Vec<_> = attachments
-            .iter()
-            .filter(|found| is_of(found, object))
-            .cloned()
-            .collect();
+        let own: Vec<_> =
+            attachments.iter().filter(|found| is_of(found, object)).cloned().collect();
         let table = match own.len() {
             0 => "none\n".to_owned(),
             _ => tabulate(Kind::L2Attachment, &own, false, true, now).to_string(),
@@ -125,9 +119,9 @@ fn section(out: &mut String, title: &str, text: &str) {
 
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect::<String>()
-    })
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>())
 }
 
 #[cfg(test)]
@@ -156,23 +150,12 @@ mod tests {
             attachment("other", "default", None),
             attachment("guest", "default", Some("red")),
         ];
-        let text = describe(
-            Kind::L2Network,
-            &network,
-            &attachments,
-            Timestamp::UNIX_EPOCH,
-        )
-        .unwrap();
-        assert!(
-            text.starts_with("Name:        blue\nNamespace:   red\n"),
-            "{text}"
-        );
+        let text =
+            describe(Kind::L2Network, &network, &attachments, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(text.starts_with("Name:        blue\nNamespace:   red\n"), "{text}");
         assert!(text.contains("Spec:\n  type: vnet\n"), "{text}");
         assert!(text.contains("Status:\n  vni: 7\n"), "{text}");
-        assert!(
-            text.contains("  Ready   False    Waiting   for n2\n"),
-            "{text}"
-        );
+        assert!(text.contains("  Ready   False    Waiting   for n2\n"), "{text}");
         assert!(text.contains("own") && text.contains("guest"), "{text}");
         assert!(!text.contains("other"), "{text}");
     }
@@ -181,9 +164,6 @@ mod tests {
     fn a_node_has_no_attachments_section() {
         let node = json!({"metadata": {"name": "n1"}, "spec": {"udpPort": 7000}});
         let text = describe(Kind::L2Node, &node, &[], Timestamp::UNIX_EPOCH).unwrap();
-        assert!(
-            !text.contains("Attachments") && !text.contains("Namespace"),
-            "{text}"
-        );
+        assert!(!text.contains("Attachments") && !text.contains("Namespace"), "{text}");
     }
 }

@@ -38,10 +38,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
     let netns = request.netns.clone();
     let removed = agent::detach(common.socket(), request, common.timeout)?;
     if removed.is_empty() {
-        say::progress(format_args!(
-            "{netns} is not attached to {}\n",
-            args.network
-        ));
+        say::progress(format_args!("{netns} is not attached to {}\n", args.network));
     }
     for ifname in removed {
         say!("{ifname} detached from {}", args.network);

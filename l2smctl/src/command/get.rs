@@ -61,30 +61,19 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
             }
             match found.iter_mut().find(|found| found.kind == target.kind) {
                 Some(found) => found.objects.extend(objects),
-                None => found.push(Found {
-                    kind: target.kind,
-                    objects,
-                }),
+                None => found.push(Found { kind: target.kind, objects }),
             }
         }
         Ok((found, missing))
     })?;
     show(args, common, found, by_name)?;
     missing.iter().for_each(say::error);
-    Ok(if missing.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The namespace that is looked in; empty for all.
 fn namespace<'a>(args: &Args, common: &'a Common, kind: Kind) -> &'a str {
-    if args.all_namespaces {
-        ""
-    } else {
-        common.namespace_of(kind)
-    }
+    if args.all_namespaces { "" } else { common.namespace_of(kind) }
 }
 
 async fn fetch(
@@ -94,22 +83,12 @@ async fn fetch(
     target: &Target,
 ) -> Result<Vec<Value>> {
     let name = target.name.as_deref().unwrap_or_default();
-    client
-        .list(
-            target.kind.name(),
-            namespace(args, common, target.kind),
-            name,
-        )
-        .await
+    client.list(target.kind.name(), namespace(args, common, target.kind), name).await
 }
 
 /// The error for an object that is not there.
 pub(super) fn not_found(kind: Kind, name: &str, namespace: &str) -> String {
-    let place = if namespace.is_empty() {
-        String::new()
-    } else {
-        format!(" in {namespace}")
-    };
+    let place = if namespace.is_empty() { String::new() } else { format!(" in {namespace}") };
     format!("{}{place}: not found", target::full_name(kind, name))
 }
 
@@ -129,9 +108,7 @@ fn show(args: &Args, common: &Common, found: Vec<Found>, by_name: bool) -> Resul
         }
         Format::Name => {
             for Found { kind, objects } in &found {
-                let names = objects
-                    .iter()
-                    .filter_map(|object| text(object, "/metadata/name"));
+                let names = objects.iter().filter_map(|object| text(object, "/metadata/name"));
                 names.for_each(|name| say!("{}", target::full_name(*kind, name)));
             }
         }
@@ -174,17 +151,12 @@ pub(super) fn tabulate(
     with_namespace: bool,
     now: Timestamp,
 ) -> Table {
-    let columns: Vec<_> = columns(kind)
-        .iter()
-        .filter(|column| wide || !column.wide)
-        .collect();
+    let columns: Vec<_> = columns(kind).iter().filter(|column| wide || !column.wide).collect();
     let namespaced = with_namespace && kind.is_namespaced();
     let heading = columns.iter().map(|column| column.name);
     let mut table = Table::new(namespaced.then_some("NAMESPACE").into_iter().chain(heading));
     for object in objects {
-        let namespace = text(object, "/metadata/namespace")
-            .unwrap_or_default()
-            .to_owned();
+        let namespace = text(object, "/metadata/namespace").unwrap_or_default().to_owned();
         let cells = columns.iter().map(|column| (column.cell)(object, now));
         table.row(namespaced.then_some(namespace).into_iter().chain(cells));
     }
@@ -210,20 +182,9 @@ mod tests {
         });
         let table = |namespaces| {
             let objects = std::slice::from_ref(&object);
-            tabulate(
-                Kind::L2Network,
-                objects,
-                false,
-                namespaces,
-                Timestamp::UNIX_EPOCH,
-            )
-            .to_string()
+            tabulate(Kind::L2Network, objects, false, namespaces, Timestamp::UNIX_EPOCH).to_string()
         };
-        assert!(
-            table(true).starts_with("NAMESPACE   NAME   VNI"),
-            "{}",
-            table(true)
-        );
+        assert!(table(true).starts_with("NAMESPACE   NAME   VNI"), "{}", table(true));
         assert!(table(false).starts_with("NAME   VNI"), "{}", table(false));
         assert!(table(false).contains("blue   7"), "{}", table(false));
     }
@@ -234,9 +195,6 @@ mod tests {
             not_found(Kind::L2Network, "green", "default"),
             "l2network.l2sm.l2sm.k8s.local/green in default: not found"
         );
-        assert_eq!(
-            not_found(Kind::L2Node, "n9", ""),
-            "l2node.l2sm.l2sm.k8s.local/n9: not found"
-        );
+        assert_eq!(not_found(Kind::L2Node, "n9", ""), "l2node.l2sm.l2sm.k8s.local/n9: not found");
     }
 }

@@ -101,18 +101,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn build_lab(up: &Up) -> Result<ExitCode> {
-    let &Up {
-        nodes,
-        pods,
-        networks,
-        mtu,
-    } = up;
-    let size = Size {
-        nodes,
-        pods,
-        networks,
-        mtu,
-    };
+    let &Up { nodes, pods, networks, mtu } = up;
+    let size = Size { nodes, pods, networks, mtu };
     let plan = Plan::new(size).map_err(|unbuildable| Misuse(unbuildable.to_string()))?;
     notice_interrupts()?;
     let state = build::up(plan)?;
@@ -134,11 +124,7 @@ fn show_status(status: &Status) -> Result<ExitCode> {
         AnswerFormat::Json => say!("{}", json::text(&report)?),
         AnswerFormat::Table => say::text(format_args!("{report}")),
     }
-    Ok(if report.is_good() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn show(state: &State) {
@@ -151,9 +137,7 @@ fn show(state: &State) {
 /// From now on Ctrl-C and a polite kill are noticed by the builder, which then removes what it
 /// built.
 fn notice_interrupts() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let (interrupt, terminate) = runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};

@@ -65,37 +65,15 @@ fn show_node(args: &Args, common: &Common) -> Result<ExitCode> {
 }
 
 fn controller_text(reply: &StatusReply) -> String {
-    let StatusReply {
-        source,
-        epoch,
-        revision,
-        version,
-        nodes,
-        networks,
-        attachments,
-    } = reply;
+    let StatusReply { source, epoch, revision, version, nodes, networks, attachments } = reply;
     let mut table = Table::new(["NODE", "CONNECTED", "ACKED", "LAG", "ERRORS", "AGENT"]);
     for node in nodes {
         let connected = if node.connected { "yes" } else { "no" };
-        let (acked, lag) = (
-            node.acked_revision.to_string(),
-            lag(reply, node).to_string(),
-        );
+        let (acked, lag) = (node.acked_revision.to_string(), lag(reply, node).to_string());
         let errors = node.errors.to_string();
-        table.row([
-            &node.name,
-            connected,
-            &acked,
-            &lag,
-            &errors,
-            &node.agent_version,
-        ]);
+        table.row([&node.name, connected, &acked, &lag, &errors, &node.agent_version]);
     }
-    let nodes = if nodes.is_empty() {
-        "no nodes yet\n".to_owned()
-    } else {
-        table.to_string()
-    };
+    let nodes = if nodes.is_empty() { "no nodes yet\n".to_owned() } else { table.to_string() };
     format!(
         "controller    {version}\nsource        {source}, epoch {epoch}\nrevision      {revision}\n\
          networks      {networks}\nattachments   {attachments}\n\n{nodes}"
@@ -132,11 +110,7 @@ fn lag(reply: &StatusReply, node: &NodeStatus) -> u64 {
 fn node_text(status: &Status) -> String {
     let vteps: Vec<_> = status.vteps.iter().map(ToString::to_string).collect();
     let none = |text: String| {
-        if text.is_empty() {
-            "none".to_owned()
-        } else {
-            text
-        }
+        if text.is_empty() { "none".to_owned() } else { text }
     };
     let mut text = format!(
         "node          {}\nagent         {}\nVTEPs         {}, UDP port {}\nuplinks       {}\n\
@@ -199,23 +173,10 @@ fn drops(status: &Status) -> String {
     let mut any = false;
     for drops in status.drops.iter().filter(|drops| drops.packets > 0) {
         any = true;
-        let network = if drops.network.is_empty() {
-            "-"
-        } else {
-            &drops.network
-        };
-        table.row([
-            network,
-            &drops.packets.to_string(),
-            &drops.reason,
-            drops.help().unwrap_or(""),
-        ]);
+        let network = if drops.network.is_empty() { "-" } else { &drops.network };
+        table.row([network, &drops.packets.to_string(), &drops.reason, drops.help().unwrap_or("")]);
     }
-    if any {
-        table.to_string()
-    } else {
-        "nothing dropped\n".to_owned()
-    }
+    if any { table.to_string() } else { "nothing dropped\n".to_owned() }
 }
 
 #[cfg(test)]
@@ -243,14 +204,8 @@ mod tests {
             attachments: 3,
         };
         let text = controller_text(&reply);
-        assert!(
-            text.contains("n1     yes         40      2     0        0.1.0\n"),
-            "{text}"
-        );
-        assert_eq!(
-            controller_json(&reply).pointer("/nodes/0/lag"),
-            Some(&json!(2))
-        );
+        assert!(text.contains("n1     yes         40      2     0        0.1.0\n"), "{text}");
+        assert_eq!(controller_json(&reply).pointer("/nodes/0/lag"), Some(&json!(2)));
     }
 
     #[test]
@@ -291,10 +246,7 @@ mod tests {
         );
         assert!(!text.contains("truncated"), "{text}");
         assert!(text.contains("controller    none\n"), "{text}");
-        assert!(
-            text.contains("error         default/x: no such namespace\n"),
-            "{text}"
-        );
+        assert!(text.contains("error         default/x: no such namespace\n"), "{text}");
         assert!(text.contains("40         3\n"), "{text}");
     }
 }

@@ -58,17 +58,12 @@ impl FromStr for Goal {
         let rest = text.strip_prefix("condition=").ok_or(expected)?;
         let (name, status) = rest.split_once('=').unwrap_or((rest, "True"));
         let known = ["True", "False", "Unknown"];
-        let status = known
-            .into_iter()
-            .find(|known| known.eq_ignore_ascii_case(status));
+        let status = known.into_iter().find(|known| known.eq_ignore_ascii_case(status));
         if name.is_empty() {
             return Err(expected.to_owned());
         }
         let status = status.ok_or(expected)?.to_owned();
-        Ok(Self::Condition {
-            name: name.to_owned(),
-            status,
-        })
+        Ok(Self::Condition { name: name.to_owned(), status })
     }
 }
 
@@ -98,14 +93,11 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
 /// The objects that are meant, as far as the command line tells.
 fn targets(args: &Args) -> Result<Vec<Target>, Misuse> {
     let targets = target::parse(&args.words).map_err(Misuse)?;
-    match targets
-        .iter()
-        .find(|target| target.name.is_some() == args.all)
-    {
+    match targets.iter().find(|target| target.name.is_some() == args.all) {
         Some(_) if args.all => Err(Misuse("--all: expected a kind, and no names".to_owned())),
-        Some(Target { kind, .. }) => Err(Misuse(format!(
-            "{kind}: expected a name after the kind, or --all"
-        ))),
+        Some(Target { kind, .. }) => {
+            Err(Misuse(format!("{kind}: expected a name after the kind, or --all")))
+        }
         None => Ok(targets),
     }
 }
@@ -122,12 +114,8 @@ async fn objects(
             found.push_back((kind, name));
             continue;
         }
-        let objects = client
-            .list(kind.name(), common.namespace_of(kind), "")
-            .await?;
-        let names = objects
-            .iter()
-            .filter_map(|object| text(object, "/metadata/name"));
+        let objects = client.list(kind.name(), common.namespace_of(kind), "").await?;
+        let names = objects.iter().filter_map(|object| text(object, "/metadata/name"));
         found.extend(names.map(|name| (kind, name.to_owned())));
     }
     Ok(found)
@@ -159,59 +147,28 @@ mod tests {
 
     fn waiting_for(words: &[&str], all: bool) -> Args {
         let words = words.iter().map(|&word| word.to_owned()).collect();
-        Args {
-            words,
-            goal: Goal::Gone,
-            all,
-        }
+        Args { words, goal: Goal::Gone, all }
     }
 
     #[test]
     fn all_or_names_are_needed_and_not_both() {
-        assert_eq!(
-            targets(&waiting_for(&["l2net/blue"], false)).unwrap().len(),
-            1
-        );
+        assert_eq!(targets(&waiting_for(&["l2net/blue"], false)).unwrap().len(), 1);
         assert_eq!(targets(&waiting_for(&["nodes"], true)).unwrap().len(), 1);
-        assert!(
-            targets(&waiting_for(&["nodes"], false))
-                .unwrap_err()
-                .0
-                .ends_with("or --all")
-        );
-        assert!(
-            targets(&waiting_for(&["nodes", "n1"], true))
-                .unwrap_err()
-                .0
-                .starts_with("--all")
-        );
+        assert!(targets(&waiting_for(&["nodes"], false)).unwrap_err().0.ends_with("or --all"));
+        assert!(targets(&waiting_for(&["nodes", "n1"], true)).unwrap_err().0.starts_with("--all"));
     }
 
     #[test]
     fn goals_are_read_as_kubectl_reads_them() {
         let goal = |name: &str, status: &str| {
-            Ok(Goal::Condition {
-                name: name.into(),
-                status: status.into(),
-            })
+            Ok(Goal::Condition { name: name.into(), status: status.into() })
         };
         assert_eq!("condition=Ready".parse(), goal("Ready", "True"));
         assert_eq!("condition=Ready=true".parse(), goal("Ready", "True"));
         assert_eq!("condition=Ready=False".parse(), goal("Ready", "False"));
         assert_eq!("delete".parse(), Ok(Goal::Gone));
-        for text in [
-            "",
-            "Ready",
-            "condition=",
-            "condition=Ready=maybe",
-            "deleted",
-        ] {
-            assert!(
-                text.parse::<Goal>()
-                    .unwrap_err()
-                    .starts_with("expected condition="),
-                "{text}"
-            );
+        for text in ["", "Ready", "condition=", "condition=Ready=maybe", "deleted"] {
+            assert!(text.parse::<Goal>().unwrap_err().starts_with("expected condition="), "{text}");
         }
     }
 }

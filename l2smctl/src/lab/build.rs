@@ -58,11 +58,7 @@ fn check(plan: &Plan) -> Result<()> {
     }
     if let Some(taken) = plan.namespaces().find(|netns| netns_path(netns).exists()) {
         let lab = state::load()?.is_some();
-        let why = if lab {
-            "a lab is up: `l2smctl lab down` ends it"
-        } else {
-            "it is not ours"
-        };
+        let why = if lab { "a lab is up: `l2smctl lab down` ends it" } else { "it is not ours" };
         bail!("there is a network namespace {taken}: {why}");
     }
     Ok(())
@@ -72,18 +68,12 @@ fn build(state: &mut State) -> Result<()> {
     state.save()?;
     let plan = state.plan.clone();
     let nodes = plan.nodes.len();
-    step(&format!("underlay and {nodes} nodes"), || {
-        run(&plan.underlay_commands())
-    })?;
+    step(&format!("underlay and {nodes} nodes"), || run(&plan.underlay_commands()))?;
     step("controller", || start_controller(state))?;
     step(&format!("{nodes} agents"), || start_agents(state))?;
-    step(&format!("{} networks", plan.networks.len()), || {
-        networks::apply(&plan)
-    })?;
+    step(&format!("{} networks", plan.networks.len()), || networks::apply(&plan))?;
     step(&format!("{} pods", plan.pods.len()), || attach_pods(state))?;
-    step("every network on every node", || {
-        networks::wait_ready(READY)
-    })?;
+    step("every network on every node", || networks::wait_ready(READY))?;
     state.complete = true;
     state.save()
 }
@@ -101,19 +91,13 @@ fn run(commands: &[IpCommand]) -> Result<()> {
 /// # Errors
 /// With the command and what it said, when it fails.
 pub(crate) fn ip(command: &IpCommand) -> Result<()> {
-    let output = Command::new("ip")
-        .args(&command.arguments)
-        .stdin(Stdio::null())
-        .output();
+    let output = Command::new("ip").args(&command.arguments).stdin(Stdio::null()).output();
     let output = output.context("cannot run ip (of iproute2)")?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    bail!(
-        "`{command}` failed: {}",
-        said.lines().next().unwrap_or("it said nothing")
-    )
+    bail!("`{command}` failed: {}", said.lines().next().unwrap_or("it said nothing"))
 }
 
 fn start_controller(state: &mut State) -> Result<()> {
@@ -172,19 +156,11 @@ fn wait_started(
     let log = daemon.log();
     if dead {
         let last = process::last_lines(&log, 1).join("");
-        let said = if last.is_empty() {
-            "it said nothing".to_owned()
-        } else {
-            last
-        };
+        let said = if last.is_empty() { "it said nothing".to_owned() } else { last };
         bail!("{} ended at its start: {said}", daemon.name);
     }
     if !answered {
-        bail!(
-            "{} does not work: no answer in {} s",
-            daemon.name,
-            START.as_secs()
-        );
+        bail!("{} does not work: no answer in {} s", daemon.name, START.as_secs());
     }
     Ok(())
 }
@@ -208,11 +184,7 @@ fn make_directory(path: &Path) -> Result<()> {
 /// Shows the ends of the logs: they are removed with the lab.
 fn show_logs(state: &State) {
     let plan = &state.plan;
-    let daemons = plan
-        .nodes
-        .iter()
-        .map(Node::agent)
-        .chain([Daemon::controller()]);
+    let daemons = plan.nodes.iter().map(Node::agent).chain([Daemon::controller()]);
     for daemon in daemons {
         for line in process::last_lines(&daemon.log(), LOG_LINES) {
             say::progress(format_args!("{}: {line}\n", daemon.name));

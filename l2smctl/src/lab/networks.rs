@@ -18,9 +18,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Whether the controller answers.
 pub(crate) fn controller_answers() -> bool {
-    Server::of_lab()
-        .with(ANSWER, async |client| client.status().await)
-        .is_ok()
+    Server::of_lab().with(ANSWER, async |client| client.status().await).is_ok()
 }
 
 /// The nodes whose agents the controller knows and hears.
@@ -36,11 +34,7 @@ pub(crate) fn apply(plan: &Plan) -> Result<()> {
     let applied =
         Server::of_lab().with(ANSWER, async |client| client.apply(objects, false).await)?;
     if applied.len() != plan.networks.len() {
-        bail!(
-            "the controller made {} of {} networks",
-            applied.len(),
-            plan.networks.len()
-        );
+        bail!("the controller made {} of {} networks", applied.len(), plan.networks.len());
     }
     Ok(())
 }
@@ -81,9 +75,7 @@ pub(crate) fn wait_ready(patience: Duration) -> Result<()> {
 async fn obstacle(client: &mut Client) -> Result<Option<String>> {
     let networks = client.list("L2Network", NAMESPACE, "").await?;
     let obstacles = networks.iter().map(|network| {
-        let name = network
-            .pointer("/metadata/name")
-            .and_then(|name| name.as_str());
+        let name = network.pointer("/metadata/name").and_then(|name| name.as_str());
         let obstacle = condition::obstacle(network, "Ready", "True")?;
         Some(format!("network {}: {obstacle}", name.unwrap_or("?")))
     });

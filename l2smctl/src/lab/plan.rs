@@ -31,9 +31,7 @@ const MTU_MAX: u32 = 65_535;
 const NODES_MAX: u32 = 100;
 /// Addresses in [`NETWORK_CIDR`].
 const ADDRESSES: u32 = 254;
-const COLOURS: [&str; 8] = [
-    "blue", "red", "green", "yellow", "orange", "purple", "white", "black",
-];
+const COLOURS: [&str; 8] = ["blue", "red", "green", "yellow", "orange", "purple", "white", "black"];
 
 /// How large the lab is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,16 +107,8 @@ pub(crate) enum Unbuildable {
 impl fmt::Display for Unbuildable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Outside {
-                flag,
-                least,
-                most,
-                given,
-            } => {
-                write!(
-                    f,
-                    "{flag} {given}: expected a number from {least} to {most}"
-                )
+            Self::Outside { flag, least, most, given } => {
+                write!(f, "{flag} {given}: expected a number from {least} to {most}")
             }
             Self::Addresses { pods } => write!(
                 f,
@@ -147,12 +137,7 @@ impl Plan {
                 pods.extend((1..=size.pods).map(|number| pod(node, network, number)));
             }
         }
-        Ok(Self {
-            mtu: size.mtu,
-            networks,
-            nodes,
-            pods,
-        })
+        Ok(Self { mtu: size.mtu, networks, nodes, pods })
     }
 
     /// Every namespace of the lab, the underlay's first.
@@ -172,12 +157,7 @@ impl Plan {
             IpCommand::inside(UNDERLAY, format!("addr add {CONTROLLER}/24 dev {BRIDGE}")),
             IpCommand::inside(UNDERLAY, format!("link set {BRIDGE} up")),
         ];
-        for Node {
-            name,
-            netns,
-            address,
-        } in &self.nodes
-        {
+        for Node { name, netns, address } in &self.nodes {
             commands.extend([
                 IpCommand::host(format!("netns add {netns}")),
                 IpCommand::inside(netns, "link set lo up"),
@@ -215,11 +195,7 @@ impl Plan {
                  spec: {{type: vnet, networkCIDR: {NETWORK_CIDR}}}\n"
             )
         };
-        self.networks
-            .iter()
-            .map(document)
-            .collect::<Vec<_>>()
-            .join("---\n")
+        self.networks.iter().map(document).collect::<Vec<_>>().join("---\n")
     }
 }
 
@@ -233,31 +209,18 @@ impl Size {
         ];
         for (flag, least, most, given) in bounds {
             if !(least..=most).contains(&given) {
-                return Err(Unbuildable::Outside {
-                    flag,
-                    least,
-                    most,
-                    given,
-                });
+                return Err(Unbuildable::Outside { flag, least, most, given });
             }
         }
         let pods = self.nodes * self.pods;
-        if pods > ADDRESSES {
-            Err(Unbuildable::Addresses { pods })
-        } else {
-            Ok(())
-        }
+        if pods > ADDRESSES { Err(Unbuildable::Addresses { pods }) } else { Ok(()) }
     }
 }
 
 impl Node {
     fn numbered(number: u32) -> Self {
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(192, 0, 2, 0).to_bits() + number);
-        Self {
-            name: format!("n{number}"),
-            netns: format!("l2sm-n{number}"),
-            address,
-        }
+        Self { name: format!("n{number}"), netns: format!("l2sm-n{number}"), address }
     }
 
     /// Its agent.
@@ -317,13 +280,8 @@ impl Pod {
 
 /// The first ones have colours for names, the others numbers.
 fn network_name(index: u32) -> String {
-    let colour = usize::try_from(index)
-        .ok()
-        .and_then(|index| COLOURS.get(index));
-    colour.map_or_else(
-        || format!("net{}", index + 1),
-        |colour| (*colour).to_owned(),
-    )
+    let colour = usize::try_from(index).ok().and_then(|index| COLOURS.get(index));
+    colour.map_or_else(|| format!("net{}", index + 1), |colour| (*colour).to_owned())
 }
 
 /// The path of a named namespace, where `ip netns` mounts it.
@@ -341,9 +299,7 @@ pub(crate) struct IpCommand {
 impl IpCommand {
     /// In our own namespace.
     pub(crate) fn host(words: impl AsRef<str>) -> Self {
-        Self {
-            arguments: words.as_ref().split(' ').map(str::to_owned).collect(),
-        }
+        Self { arguments: words.as_ref().split(' ').map(str::to_owned).collect() }
     }
 
     /// In a named namespace: `ip -n NETNS`, which unlike `ip netns exec` mounts nothing.
@@ -404,12 +360,7 @@ mod tests {
 
     use super::*;
 
-    const SMALL: Size = Size {
-        nodes: 2,
-        pods: 2,
-        networks: 2,
-        mtu: 1600,
-    };
+    const SMALL: Size = Size { nodes: 2, pods: 2, networks: 2, mtu: 1600 };
 
     #[test]
     fn pods_are_named_after_node_network_and_number() {
@@ -434,13 +385,7 @@ mod tests {
 
     #[test]
     fn no_two_namespaces_have_one_name() {
-        let plan = Plan::new(Size {
-            nodes: 12,
-            pods: 11,
-            networks: 12,
-            mtu: 1600,
-        })
-        .unwrap();
+        let plan = Plan::new(Size { nodes: 12, pods: 11, networks: 12, mtu: 1600 }).unwrap();
         let names: BTreeSet<_> = plan.namespaces().collect();
         assert_eq!(names.len(), 1 + 12 + 12 * 11 * 12);
         assert!(plan.networks.contains(&"net12".to_owned()));
@@ -464,13 +409,7 @@ mod tests {
 
     #[test]
     fn device_names_of_the_largest_lab_fit() {
-        let plan = Plan::new(Size {
-            nodes: 100,
-            pods: 2,
-            networks: 1,
-            mtu: 1600,
-        })
-        .unwrap();
+        let plan = Plan::new(Size { nodes: 100, pods: 2, networks: 1, mtu: 1600 }).unwrap();
         assert!(plan.nodes.iter().all(|node| node.name.len() <= 15));
         assert!(plan.nodes.iter().all(|node| node.address < CONTROLLER));
     }
@@ -486,30 +425,16 @@ mod tests {
             refused(Size { mtu: 1280, ..SMALL }),
             "--mtu 1280: expected a number from 1330 to 65535"
         );
-        assert!(
-            refused(Size {
-                nodes: 100,
-                pods: 3,
-                ..SMALL
-            })
-            .starts_with("300 pods in one")
-        );
+        assert!(refused(Size { nodes: 100, pods: 3, ..SMALL }).starts_with("300 pods in one"));
     }
 
     #[test]
     fn agents_share_no_file() {
         let plan = Plan::new(SMALL).unwrap();
-        let [one, two] = plan.nodes.as_slice() else {
-            panic!("two nodes")
-        };
+        let [one, two] = plan.nodes.as_slice() else { panic!("two nodes") };
         let (one, two) = (one.agent(), two.agent());
         let files = |daemon: &Daemon| -> BTreeSet<String> {
-            daemon
-                .arguments
-                .iter()
-                .filter(|word| word.starts_with('/'))
-                .cloned()
-                .collect()
+            daemon.arguments.iter().filter(|word| word.starts_with('/')).cloned().collect()
         };
         assert_eq!(files(&one).len(), 3);
         assert!(files(&one).is_disjoint(&files(&two)));

@@ -39,9 +39,7 @@ impl Process {
         let program = find(daemon.program)?;
         let log = daemon.log();
         let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let err = out
-            .try_clone()
-            .with_context(|| format!("cannot write {}", log.display()))?;
+        let err = out.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
         // Not `ip netns exec`: that mounts a new /sys, where no pinned map is to be seen.
         let child = Command::new("setsid")
             .arg("nsenter")
@@ -57,11 +55,7 @@ impl Process {
         let pid = i32::try_from(child.id()).context("a process id out of range")?;
         // `setsid` and `nsenter` replace themselves by the program: all are one process.
         let started = started(pid).with_context(|| format!("{} ended at once", daemon.name))?;
-        Ok(Self {
-            name: daemon.name.clone(),
-            pid,
-            started,
-        })
+        Ok(Self { name: daemon.name.clone(), pid, started })
     }
 
     /// Whether it runs.
@@ -84,20 +78,12 @@ pub(crate) fn end(processes: &[Process]) -> Result<()> {
         for process in processes {
             process.signal(way);
         }
-        if wait_for(PATIENCE, || {
-            processes.iter().all(|process| !process.is_alive())
-        }) {
+        if wait_for(PATIENCE, || processes.iter().all(|process| !process.is_alive())) {
             return Ok(());
         }
     }
-    let left: Vec<_> = processes
-        .iter()
-        .filter(|process| process.is_alive())
-        .collect();
-    let names: Vec<_> = left
-        .iter()
-        .map(|left| format!("{} ({})", left.name, left.pid))
-        .collect();
+    let left: Vec<_> = processes.iter().filter(|process| process.is_alive()).collect();
+    let names: Vec<_> = left.iter().map(|left| format!("{} ({})", left.name, left.pid)).collect();
     bail!("cannot end {}: killed, and still there", names.join(", "))
 }
 
@@ -118,23 +104,13 @@ pub(crate) fn wait_for(patience: Duration, mut condition: impl FnMut() -> bool) 
 /// The processes whose network namespace is one of these, whoever started them.
 pub(crate) fn inside(namespaces: &[&str]) -> Result<Vec<Process>> {
     let inode = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    let ours: BTreeSet<_> = namespaces
-        .iter()
-        .filter_map(|name| inode(&netns_path(name)))
-        .collect();
+    let ours: BTreeSet<_> = namespaces.iter().filter_map(|name| inode(&netns_path(name))).collect();
     let entries = fs::read_dir("/proc").context("cannot read /proc")?;
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let found = pids.filter_map(|pid| {
         let namespace = inode(Path::new(&format!("/proc/{pid}/ns/net")))?;
-        let name = fs::read_to_string(format!("/proc/{pid}/comm"))
-            .ok()?
-            .trim()
-            .to_owned();
-        ours.contains(&namespace).then_some(Process {
-            name,
-            pid,
-            started: started(pid)?,
-        })
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
+        ours.contains(&namespace).then_some(Process { name, pid, started: started(pid)? })
     });
     Ok(found.collect())
 }
@@ -143,15 +119,8 @@ pub(crate) fn inside(namespaces: &[&str]) -> Result<Vec<Process>> {
 pub(crate) fn last_lines(log: &Path, count: usize) -> Vec<String> {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    lines
-        .iter()
-        .skip(lines.len().saturating_sub(count))
-        .map(|&line| line.to_owned())
-        .collect()
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines.iter().skip(lines.len().saturating_sub(count)).map(|&line| line.to_owned()).collect()
 }
 
 /// A program of ours: the file next to this program, else the one in `PATH`.
@@ -160,15 +129,9 @@ fn find(program: &str) -> Result<PathBuf> {
     let beside = ourselves.parent().map(|directory| directory.join(program));
     let path = env::var_os("PATH").unwrap_or_default();
     let in_path = env::split_paths(&path).map(|directory| directory.join(program));
-    let found = beside
-        .into_iter()
-        .chain(in_path)
-        .find(|file| file.is_file());
+    let found = beside.into_iter().chain(in_path).find(|file| file.is_file());
     found.with_context(|| {
-        format!(
-            "cannot find {program}: neither beside {} nor in PATH",
-            ourselves.display()
-        )
+        format!("cannot find {program}: neither beside {} nor in PATH", ourselves.display())
     })
 }
 
@@ -211,20 +174,10 @@ mod tests {
     fn a_process_is_alive_until_it_is_ended() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let process = Process {
-            name: "sleep".into(),
-            pid,
-            started: started(pid).unwrap(),
-        };
-        let other = Process {
-            started: process.started + 1,
-            ..process.clone()
-        };
+        let process = Process { name: "sleep".into(), pid, started: started(pid).unwrap() };
+        let other = Process { started: process.started + 1, ..process.clone() };
         assert!(process.is_alive());
-        assert!(
-            !other.is_alive(),
-            "a later process with the same number is another one"
-        );
+        assert!(!other.is_alive(), "a later process with the same number is another one");
         end(std::slice::from_ref(&other)).unwrap();
         assert!(process.is_alive(), "ending the other one must not touch it");
         end(std::slice::from_ref(&process)).unwrap();
@@ -238,18 +191,12 @@ mod tests {
         let log = directory.path().join("log");
         fs::write(&log, "one\ntwo\n\nthree\n").unwrap();
         assert_eq!(last_lines(&log, 2), ["two", "three"]);
-        assert_eq!(
-            last_lines(&directory.path().join("none"), 2),
-            Vec::<String>::new()
-        );
+        assert_eq!(last_lines(&directory.path().join("none"), 2), Vec::<String>::new());
     }
 
     #[test]
     fn a_program_that_is_nowhere_is_named() {
         let error = find("l2sm-no-such-program").unwrap_err().to_string();
-        assert!(
-            error.starts_with("cannot find l2sm-no-such-program: neither beside "),
-            "{error}"
-        );
+        assert!(error.starts_with("cannot find l2sm-no-such-program: neither beside "), "{error}");
     }
 }

@@ -39,12 +39,8 @@ pub(crate) fn all(state: &State) -> Result<()> {
         ("pins", remove_tree(Path::new(BPFFS))),
         ("namespaces", remove_namespaces(state)),
     ];
-    let failed = steps
-        .into_iter()
-        .filter_map(|(what, result)| Some((what, result.err()?)));
-    let failed: Vec<_> = failed
-        .map(|(what, error)| format!("{what}: {error:#}"))
-        .collect();
+    let failed = steps.into_iter().filter_map(|(what, result)| Some((what, result.err()?)));
+    let failed: Vec<_> = failed.map(|(what, error)| format!("{what}: {error:#}")).collect();
     if !failed.is_empty() {
         bail!("cannot remove the lab: {}", failed.join("; "));
     }
@@ -59,10 +55,7 @@ fn end_inside(state: &State) -> Result<()> {
 }
 
 fn remove_namespaces(state: &State) -> Result<()> {
-    let there = state
-        .plan
-        .namespaces()
-        .filter(|netns| netns_path(netns).exists());
+    let there = state.plan.namespaces().filter(|netns| netns_path(netns).exists());
     for netns in there {
         ip(&IpCommand::host(format!("netns del {netns}")))?;
     }
@@ -86,10 +79,7 @@ mod tests {
     #[test]
     fn a_tree_is_removed_and_what_a_link_points_to_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let (tree, other) = (
-            directory.path().join("tree"),
-            directory.path().join("other"),
-        );
+        let (tree, other) = (directory.path().join("tree"), directory.path().join("other"));
         fs::create_dir_all(tree.join("a/b")).unwrap();
         fs::write(tree.join("a/file"), "x").unwrap();
         fs::create_dir(&other).unwrap();

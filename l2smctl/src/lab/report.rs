@@ -85,22 +85,12 @@ pub(crate) fn next_steps(state: &State) -> String {
     });
     let mut lines = vec!["Try:".to_owned()];
     if let (Some((from, _)), Some((_, to))) = (here, there) {
-        let address = to
-            .ips
-            .first()
-            .and_then(|ip| ip.split('/').next())
-            .unwrap_or_default();
-        lines.push(format!(
-            "  l2smctl lab exec {} -- ping -c 3 {address}",
-            from.name
-        ));
+        let address = to.ips.first().and_then(|ip| ip.split('/').next()).unwrap_or_default();
+        lines.push(format!("  l2smctl lab exec {} -- ping -c 3 {address}", from.name));
     }
     lines.push("  l2smctl get networks,attachments,nodes --server lab".to_owned());
     if let Some(node) = state.plan.nodes.first() {
-        lines.push(format!(
-            "  l2smctl status --socket {}",
-            node.socket().display()
-        ));
+        lines.push(format!("  l2smctl status --socket {}", node.socket().display()));
         let map = node.bpffs().join("v1/maps/FDB");
         lines.push(format!("  bpftool map dump pinned {}", map.display()));
     }
@@ -119,13 +109,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut programs = Table::new(["PROGRAM", "PID", "RUNS", "LOG"]);
-        for ProgramReport {
-            name,
-            pid,
-            alive,
-            log,
-        } in &self.programs
-        {
+        for ProgramReport { name, pid, alive, log } in &self.programs {
             let runs = if *alive { "yes" } else { "no" };
             programs.row([name.as_str(), &pid.to_string(), runs, log]);
         }
@@ -166,30 +150,9 @@ fn describe((pod, attached): (&Pod, &Attached)) -> PodReport {
 
 fn table(pods: &[PodReport]) -> Table {
     let mut table = Table::new(["NODE", "POD", "NETWORK", "IFNAME", "ADDRESS", "MAC", "VNI"]);
-    for PodReport {
-        node,
-        name,
-        network,
-        attached,
-        ..
-    } in pods
-    {
-        let Attached {
-            ifname,
-            mac,
-            ips,
-            vni,
-            ..
-        } = attached;
-        table.row([
-            node,
-            name,
-            network,
-            ifname,
-            &ips.join(","),
-            mac,
-            &vni.to_string(),
-        ]);
+    for PodReport { node, name, network, attached, .. } in pods {
+        let Attached { ifname, mac, ips, vni, .. } = attached;
+        table.row([node, name, network, ifname, &ips.join(","), mac, &vni.to_string()]);
     }
     table
 }
@@ -201,12 +164,7 @@ mod tests {
     use crate::lab::process::Process;
 
     fn state() -> State {
-        let size = Size {
-            nodes: 2,
-            pods: 1,
-            networks: 1,
-            mtu: 1600,
-        };
+        let size = Size { nodes: 2, pods: 1, networks: 1, mtu: 1600 };
         let mut state = State::planned(Plan::new(size).unwrap());
         let attached = |number: u8| Attached {
             ifname: "net1".into(),
@@ -232,30 +190,18 @@ mod tests {
     #[test]
     fn what_to_try_next_works_as_it_is_typed() {
         let text = next_steps(&state());
-        assert!(
-            text.contains("l2smctl lab exec n1-blue-1 -- ping -c 3 10.10.0.2\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("/sys/fs/bpf/l2sm-lab/n1/v1/maps/FDB\n"),
-            "{text}"
-        );
+        assert!(text.contains("l2smctl lab exec n1-blue-1 -- ping -c 3 10.10.0.2\n"), "{text}");
+        assert!(text.contains("/sys/fs/bpf/l2sm-lab/n1/v1/maps/FDB\n"), "{text}");
     }
 
     #[test]
     fn a_lab_whose_programs_are_gone_is_not_good() {
         let mut state = state();
-        state.processes.push(Process {
-            name: "controller".into(),
-            pid: 1,
-            started: u64::MAX,
-        });
+        state.processes.push(Process { name: "controller".into(), pid: 1, started: u64::MAX });
         let report = look(&state);
         assert!(!report.is_good());
         assert!(
-            report
-                .to_string()
-                .contains("controller   1     no     /run/l2sm-lab/"),
+            report.to_string().contains("controller   1     no     /run/l2sm-lab/"),
             "{report}"
         );
     }

@@ -29,12 +29,7 @@ pub(crate) struct State {
 impl State {
     /// The record of a lab of which nothing is built yet.
     pub(crate) fn planned(plan: Plan) -> Self {
-        Self {
-            plan,
-            processes: Vec::new(),
-            attached: Vec::new(),
-            complete: false,
-        }
+        Self { plan, processes: Vec::new(), attached: Vec::new(), complete: false }
     }
 
     /// The pods and what they got.
@@ -81,10 +76,7 @@ pub(crate) fn load() -> Result<Option<State>> {
     };
     let state = serde_json::from_str(&text);
     state.map(Some).with_context(|| {
-        format!(
-            "cannot read {}: is it from another version of l2smctl?",
-            file.display()
-        )
+        format!("cannot read {}: is it from another version of l2smctl?", file.display())
     })
 }
 
@@ -93,9 +85,7 @@ pub(crate) fn load() -> Result<Option<State>> {
 /// # Errors
 /// When there is none.
 pub(crate) fn current() -> Result<State> {
-    let Some(state) = load()? else {
-        bail!("no lab is up: `l2smctl lab up` builds one")
-    };
+    let Some(state) = load()? else { bail!("no lab is up: `l2smctl lab up` builds one") };
     if !state.complete {
         bail!(
             "the lab is not whole (it is being built, or that was interrupted): `l2smctl lab down` removes it"
@@ -115,19 +105,9 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_as_it_was_written() {
-        let plan = Plan::new(Size {
-            nodes: 2,
-            pods: 1,
-            networks: 2,
-            mtu: 1600,
-        })
-        .unwrap();
+        let plan = Plan::new(Size { nodes: 2, pods: 1, networks: 2, mtu: 1600 }).unwrap();
         let mut state = State::planned(plan);
-        state.processes.push(Process {
-            name: "controller".into(),
-            pid: 7,
-            started: 8,
-        });
+        state.processes.push(Process { name: "controller".into(), pid: 7, started: 8 });
         let text = json::text(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
     }

@@ -39,10 +39,7 @@ mod tests {
     fn one_object_by_name_is_itself_and_anything_else_is_a_list() {
         let object = json!({"kind": "L2Network"});
         assert_eq!(listed(vec![object.clone()], true), object);
-        assert_eq!(
-            listed(vec![object.clone()], false)["items"],
-            json!([object])
-        );
+        assert_eq!(listed(vec![object.clone()], false)["items"], json!([object]));
         assert_eq!(listed(Vec::new(), false)["items"], json!([]));
     }
 
@@ -50,10 +47,6 @@ mod tests {
     fn yaml_is_read_back_as_what_was_written() {
         let value = json!({"spec": {"vni": 7, "cidr": "10.0.0.0/24", "yes": "no", "on": "0x10"}});
         let text = yaml(&value).unwrap();
-        assert_eq!(
-            serde_saphyr::from_str::<Value>(&text).unwrap(),
-            value,
-            "{text}"
-        );
+        assert_eq!(serde_saphyr::from_str::<Value>(&text).unwrap(), value, "{text}");
     }
 }

@@ -11,9 +11,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these column names and no rows.
     pub(crate) fn new(heading: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self {
-            rows: vec![heading.into_iter().map(Into::into).collect()],
-        }
+        Self { rows: vec![heading.into_iter().map(Into::into).collect()] }
     }
 
     /// Adds a row.
@@ -30,17 +28,12 @@ impl fmt::Display for Table {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| width_of(cell)).max()
         };
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| width(column).unwrap_or(0))
-            .collect();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(cell);
-                line.extend(std::iter::repeat_n(
-                    ' ',
-                    width.saturating_sub(width_of(cell)) + 3,
-                ));
+                line.extend(std::iter::repeat_n(' ', width.saturating_sub(width_of(cell)) + 3));
             }
             writeln!(f, "{}", line.trim_end())?;
         }

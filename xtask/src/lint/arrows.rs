@@ -37,32 +37,18 @@ enum Others {
 
 /// A crate with its own list of ours, and nothing said about others.
 const fn rule(name: &'static str, ours: &'static [&'static str]) -> Rule {
-    Rule {
-        name,
-        ours: Ours::Only(ours),
-        others: Others::Any,
-        never: &[],
-    }
+    Rule { name, ours: Ours::Only(ours), others: Others::Any, never: &[] }
 }
 
 /// A crate that may use everything of ours.
 const fn top(name: &'static str) -> Rule {
-    Rule {
-        ours: Ours::Any,
-        ..rule(name, &[])
-    }
+    Rule { ours: Ours::Any, ..rule(name, &[]) }
 }
 
 /// The table of `docs/architecture.md`, "The parts". Whoever adds a crate adds its line here.
 const RULES: [Rule; 12] = [
-    Rule {
-        others: Others::OnlyOptional(&["aya"]),
-        ..rule("l2sm-common", &[])
-    },
-    Rule {
-        others: Others::Only(&["aya-ebpf"]),
-        ..rule("l2sm-ebpf", &["l2sm-common"])
-    },
+    Rule { others: Others::OnlyOptional(&["aya"]), ..rule("l2sm-common", &[]) },
+    Rule { others: Others::Only(&["aya-ebpf"]), ..rule("l2sm-ebpf", &["l2sm-common"]) },
     Rule {
         never: &["aya", "kube", "rtnetlink", "tokio", "tonic"],
         ..rule("l2sm-core", &["l2sm-common"])
@@ -70,10 +56,7 @@ const RULES: [Rule; 12] = [
     rule("l2sm-api", &["l2sm-core", "l2sm-common"]),
     rule("l2sm-agent", &["l2sm-api", "l2sm-core", "l2sm-common"]),
     rule("l2sm-controller", &["l2sm-api", "l2sm-core", "l2sm-common"]),
-    rule(
-        "l2sm-operator",
-        &["l2sm-api", "l2sm-core", "l2sm-common", "l2sm-controller"],
-    ),
+    rule("l2sm-operator", &["l2sm-api", "l2sm-core", "l2sm-common", "l2sm-controller"]),
     rule("l2sm-cni", &["l2sm-api"]),
     rule("l2smctl", &["l2sm-api", "l2sm-core"]),
     rule("xtask", &[]),
@@ -89,10 +72,7 @@ pub(super) fn check() -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for package in manifest::packages()? {
         let Some(rule) = RULES.iter().find(|rule| rule.name == package.name) else {
-            let what = format!(
-                "{} is not in the table of xtask/src/lint/arrows.rs",
-                package.name
-            );
+            let what = format!("{} is not in the table of xtask/src/lint/arrows.rs", package.name);
             findings.push(Finding::error(&package.manifest, 1, what));
             continue;
         };
@@ -108,10 +88,7 @@ pub(super) fn check() -> Result<Vec<Finding>> {
 fn declared(rule: &Rule, package: &Package) -> Vec<Finding> {
     let wrong = package.dependencies.iter().filter_map(|dependency| {
         let limit = forbidden(rule, dependency)?;
-        let what = format!(
-            "{} depends on {}, limit: {limit}",
-            rule.name, dependency.name
-        );
+        let what = format!("{} depends on {}, limit: {limit}", rule.name, dependency.name);
         Some(package.finding(&dependency.name, what))
     });
     wrong.collect()
@@ -121,11 +98,7 @@ fn declared(rule: &Rule, package: &Package) -> Vec<Finding> {
 fn forbidden(rule: &Rule, dependency: &Dependency) -> Option<String> {
     let name = dependency.name.as_str();
     let list = |names: &[&str]| {
-        if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        }
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     if dependency.ours {
         return match rule.ours {
@@ -147,14 +120,7 @@ fn forbidden(rule: &Rule, dependency: &Dependency) -> Option<String> {
 /// The tree of what `name` is built with, every feature of its own on: depth and crate, a line each.
 fn tree(name: &str) -> Result<String> {
     let mut cargo = command::cargo();
-    cargo.args([
-        "tree",
-        "--package",
-        name,
-        "--edges",
-        "normal",
-        "--all-features",
-    ]);
+    cargo.args(["tree", "--package", name, "--edges", "normal", "--all-features"]);
     command::read(cargo.args(["--target", "all", "--prefix", "depth", "--format", " {p}"]))
 }
 
@@ -171,11 +137,8 @@ fn reached(rule: &Rule, package: &Package, tree: &str) -> Vec<Finding> {
         chain.truncate(depth);
         chain.push(name);
         if rule.never.contains(&name) {
-            let what = format!(
-                "{} reaches {name}, limit: never ({})",
-                rule.name,
-                chain.join(" -> ")
-            );
+            let what =
+                format!("{} reaches {name}, limit: never ({})", rule.name, chain.join(" -> "));
             let finding = package.finding(chain.get(1).unwrap_or(&name), what);
             if !findings.contains(&finding) {
                 findings.push(finding);
@@ -196,31 +159,15 @@ mod tests {
     /// What the crate `name` is told when its manifest declares `dependency`.
     fn told(name: &str, dependency: &str) -> Option<String> {
         let ours = dependency.starts_with("l2sm");
-        forbidden(
-            named(name),
-            &Dependency {
-                name: dependency.to_owned(),
-                ours,
-                optional: false,
-            },
-        )
+        forbidden(named(name), &Dependency { name: dependency.to_owned(), ours, optional: false })
     }
 
     #[test]
     fn an_arrow_that_the_table_does_not_have_is_told_what_it_has() {
-        assert_eq!(
-            told("l2sm-core", "l2sm-api").unwrap(),
-            "l2sm-common of ours"
-        );
+        assert_eq!(told("l2sm-core", "l2sm-api").unwrap(), "l2sm-common of ours");
         assert_eq!(told("xtask", "l2sm-common").unwrap(), "none of ours");
-        assert_eq!(
-            told("l2smctl", "l2sm-agent").unwrap(),
-            "l2sm-api, l2sm-core of ours"
-        );
-        assert_eq!(
-            told("l2sm-ebpf", "aya-log-ebpf").unwrap(),
-            "aya-ebpf of others'"
-        );
+        assert_eq!(told("l2smctl", "l2sm-agent").unwrap(), "l2sm-api, l2sm-core of ours");
+        assert_eq!(told("l2sm-ebpf", "aya-log-ebpf").unwrap(), "aya-ebpf of others'");
         assert!(told("l2sm-common", "serde").is_some());
         assert!(told("l2sm-api", "l2sm-controller").is_some());
     }
@@ -235,11 +182,7 @@ mod tests {
 
     #[test]
     fn the_shared_crate_may_have_aya_as_an_option_only() {
-        let aya = |optional| Dependency {
-            name: "aya".to_owned(),
-            ours: false,
-            optional,
-        };
+        let aya = |optional| Dependency { name: "aya".to_owned(), ours: false, optional };
         assert_eq!(forbidden(named("l2sm-common"), &aya(true)), None);
         assert!(forbidden(named("l2sm-common"), &aya(false)).is_some());
     }

@@ -4,10 +4,7 @@
 ///
 /// Not a parser: what it must get right is that a brace, a `fn` or a path in the result is code.
 pub(super) fn mask(text: &str) -> String {
-    let mut mask = Mask {
-        rest: text,
-        code: String::with_capacity(text.len()),
-    };
+    let mut mask = Mask { rest: text, code: String::with_capacity(text.len()) };
     while let Some(next) = mask.rest.chars().next() {
         mask.take(next);
     }
@@ -27,12 +24,10 @@ pub(super) fn word(text: &str) -> &str {
 
 /// Where each `name` stands in `code` as a whole word, bytes.
 pub(super) fn words<'a>(code: &'a str, name: &'a str) -> impl Iterator<Item = usize> + 'a {
-    code.match_indices(name)
-        .map(|(at, _)| at)
-        .filter(move |at| {
-            let (before, from) = code.split_at(*at);
-            !before.ends_with(in_word) && word(from) == name
-        })
+    code.match_indices(name).map(|(at, _)| at).filter(move |at| {
+        let (before, from) = code.split_at(*at);
+        !before.ends_with(in_word) && word(from) == name
+    })
 }
 
 /// The line, counted from one, that the byte `at` of `text` is on.
@@ -96,11 +91,7 @@ fn comment(rest: &str) -> usize {
             continue;
         }
         end = at + 2;
-        depth = if opens {
-            depth + 1
-        } else {
-            depth.saturating_sub(1)
-        };
+        depth = if opens { depth + 1 } else { depth.saturating_sub(1) };
         if depth == 0 {
             return end;
         }
@@ -134,24 +125,13 @@ fn character(rest: &str) -> Option<usize> {
 
 /// Length of the raw string (`r"…"`, `br#"…"#`) that `rest` begins with, if it does.
 fn raw_string(rest: &str) -> Option<usize> {
-    let prefix = ["r", "br", "cr"]
-        .into_iter()
-        .find(|prefix| word(rest) == *prefix)?;
-    let hashes: String = rest
-        .strip_prefix(prefix)?
-        .chars()
-        .take_while(|c| *c == '#')
-        .collect();
+    let prefix = ["r", "br", "cr"].into_iter().find(|prefix| word(rest) == *prefix)?;
+    let hashes: String = rest.strip_prefix(prefix)?.chars().take_while(|c| *c == '#').collect();
     let opening = prefix.len() + hashes.len() + 1;
-    let body = rest
-        .get(opening..)
-        .filter(|_| rest.get(..opening).is_some_and(|s| s.ends_with('"')));
+    let body =
+        rest.get(opening..).filter(|_| rest.get(..opening).is_some_and(|s| s.ends_with('"')));
     let closing = format!("\"{hashes}");
-    Some(
-        body?
-            .find(&closing)
-            .map_or(rest.len(), |at| opening + at + closing.len()),
-    )
+    Some(body?.find(&closing).map_or(rest.len(), |at| opening + at + closing.len()))
 }
 
 #[cfg(test)]

@@ -31,12 +31,7 @@ pub(super) struct Tally {
 impl Finding {
     /// A finding that fails the gate.
     pub(super) fn error(file: &str, line: usize, what: String) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            what,
-            level: Level::Error,
-        }
+        Self { file: file.to_owned(), line, what, level: Level::Error }
     }
 }
 
@@ -54,24 +49,15 @@ impl Add for Tally {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            findings: self.findings + other.findings,
-            warnings: self.warnings + other.warnings,
-        }
+        Self { findings: self.findings + other.findings, warnings: self.warnings + other.warnings }
     }
 }
 
 impl Tally {
     /// Counts the findings.
     pub(super) fn of(findings: &[Finding]) -> Self {
-        let errors = findings
-            .iter()
-            .filter(|finding| finding.level == Level::Error)
-            .count();
-        Self {
-            findings: errors,
-            warnings: findings.len() - errors,
-        }
+        let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
+        Self { findings: errors, warnings: findings.len() - errors }
     }
 }
 
@@ -82,18 +68,9 @@ mod tests {
     #[test]
     fn a_warning_says_so_and_does_not_fail() {
         let error = Finding::error("a.rs", 7, "too long".to_owned());
-        let warning = Finding {
-            level: Level::Warning,
-            ..Finding::error("b.rs", 1, "long".into())
-        };
+        let warning = Finding { level: Level::Warning, ..Finding::error("b.rs", 1, "long".into()) };
         assert_eq!(error.to_string(), "a.rs:7: too long");
         assert_eq!(warning.to_string(), "b.rs:1: warning: long");
-        assert_eq!(
-            Tally::of(&[error, warning]),
-            Tally {
-                findings: 1,
-                warnings: 1
-            }
-        );
+        assert_eq!(Tally::of(&[error, warning]), Tally { findings: 1, warnings: 1 });
     }
 }

@@ -15,11 +15,7 @@ const SEAMS: [&str; 4] = ["datapath", "netlink", "cni", "controller"];
 
 /// Looks at the files of these modules.
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
-    sources
-        .iter()
-        .filter(|source| source.is_rust())
-        .flat_map(check_file)
-        .collect()
+    sources.iter().filter(|source| source.is_rust()).flat_map(check_file).collect()
 }
 
 fn check_file(source: &Source) -> Vec<Finding> {
@@ -32,11 +28,7 @@ fn check_file(source: &Source) -> Vec<Finding> {
         let what = format!("{own} imports {name}, limit 0: app.rs wires them");
         Finding::error(&source.path, code::line(&code, at), what)
     };
-    modules_named(&code, depth)
-        .into_iter()
-        .filter(foreign)
-        .map(finding)
-        .collect()
+    modules_named(&code, depth).into_iter().filter(foreign).map(finding).collect()
 }
 
 /// The seam that a file belongs to, and how many `super::` lead from it to the crate's root.
@@ -49,17 +41,12 @@ fn module(path: &str) -> Option<(&'static str, usize)> {
 
 /// The modules of the crate's root that `code`, which is masked, names, and where.
 fn modules_named(code: &str, depth: usize) -> Vec<(usize, &str)> {
-    let by_crate = code
-        .match_indices("crate::")
-        .map(|(at, found)| (at, at + found.len()));
+    let by_crate = code.match_indices("crate::").map(|(at, found)| (at, at + found.len()));
     let up = "super::".repeat(depth);
-    let by_super: Vec<_> = code
-        .match_indices(&up)
-        .map(|(at, found)| (at, at + found.len()))
-        .collect();
-    let roots = by_crate
-        .chain(by_super)
-        .filter(|(at, _)| !code.split_at(*at).0.ends_with(code::in_word));
+    let by_super: Vec<_> =
+        code.match_indices(&up).map(|(at, found)| (at, at + found.len())).collect();
+    let roots =
+        by_crate.chain(by_super).filter(|(at, _)| !code.split_at(*at).0.ends_with(code::in_word));
     roots.flat_map(|(_, end)| first_names(code, end)).collect()
 }
 
@@ -95,14 +82,8 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<(usize, String)> {
-        let source = Source {
-            path: format!("{ROOT}{path}"),
-            text: text.to_owned(),
-        };
-        check(&[source])
-            .into_iter()
-            .map(|finding| (finding.line, finding.what))
-            .collect()
+        let source = Source { path: format!("{ROOT}{path}"), text: text.to_owned() };
+        check(&[source]).into_iter().map(|finding| (finding.line, finding.what)).collect()
     }
 
     #[test]
@@ -117,31 +98,19 @@ mod tests {
         ] {
             let found = found("datapath.rs", text);
             assert_eq!(found.len(), 1, "{text}");
-            assert!(
-                found[0].1.starts_with("datapath imports netlink"),
-                "{found:?}"
-            );
+            assert!(found[0].1.starts_with("datapath imports netlink"), "{found:?}");
         }
     }
 
     #[test]
     fn the_line_is_that_of_the_name() {
-        assert_eq!(
-            found("cni.rs", "use crate::{\n    config,\n    datapath,\n};")[0].0,
-            3
-        );
+        assert_eq!(found("cni.rs", "use crate::{\n    config,\n    datapath,\n};")[0].0, 3);
     }
 
     #[test]
     fn files_below_a_module_are_the_modules() {
-        assert_eq!(
-            found("cni/server.rs", "use super::super::controller::Client;").len(),
-            1
-        );
-        assert_eq!(
-            found("cni/server.rs", "use crate::controller::Client;").len(),
-            1
-        );
+        assert_eq!(found("cni/server.rs", "use super::super::controller::Client;").len(), 1);
+        assert_eq!(found("cni/server.rs", "use crate::controller::Client;").len(), 1);
     }
 
     #[test]
@@ -155,17 +124,11 @@ mod tests {
 
     #[test]
     fn comments_and_strings_import_nothing() {
-        assert_eq!(
-            found("cni.rs", "// crate::netlink\nf(\"crate::netlink\");"),
-            []
-        );
+        assert_eq!(found("cni.rs", "// crate::netlink\nf(\"crate::netlink\");"), []);
     }
 
     #[test]
     fn the_wiring_may_import_all() {
-        assert_eq!(
-            found("app.rs", "use crate::{datapath, netlink, cni, controller};"),
-            []
-        );
+        assert_eq!(found("app.rs", "use crate::{datapath, netlink, cni, controller};"), []);
     }
 }

@@ -5,16 +5,10 @@ use super::finding::{Finding, Level};
 use super::sources::Source;
 
 /// A file has at most `hard` lines; over `usual` is worth a word.
-const FILE: Limit = Limit {
-    usual: 300,
-    hard: 600,
-};
+const FILE: Limit = Limit { usual: 300, hard: 600 };
 
 /// The same for a function, from its `fn` to its closing brace.
-const FUNCTION: Limit = Limit {
-    usual: 40,
-    hard: 80,
-};
+const FUNCTION: Limit = Limit { usual: 40, hard: 80 };
 
 /// How many lines something may have.
 struct Limit {
@@ -33,11 +27,7 @@ struct Function<'a> {
 
 /// Looks at every Rust file.
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
-    sources
-        .iter()
-        .filter(|source| source.is_rust())
-        .flat_map(check_file)
-        .collect()
+    sources.iter().filter(|source| source.is_rust()).flat_map(check_file).collect()
 }
 
 fn check_file(source: &Source) -> Vec<Finding> {
@@ -45,25 +35,13 @@ fn check_file(source: &Source) -> Vec<Finding> {
     let lines = source.text.lines().count();
     let file = FILE.judge(lines).map(|(level, limit)| {
         let what = format!("the file has {lines} lines, limit {limit}");
-        Finding {
-            file: source.path.clone(),
-            line: 1,
-            what,
-            level,
-        }
+        Finding { file: source.path.clone(), line: 1, what, level }
     });
-    let functions = functions(&code)
-        .into_iter()
-        .filter_map(|Function { name, line, lines }| {
-            let (level, limit) = FUNCTION.judge(lines)?;
-            let what = format!("fn {name} has {lines} lines, limit {limit}");
-            Some(Finding {
-                file: source.path.clone(),
-                line,
-                what,
-                level,
-            })
-        });
+    let functions = functions(&code).into_iter().filter_map(|Function { name, line, lines }| {
+        let (level, limit) = FUNCTION.judge(lines)?;
+        let what = format!("fn {name} has {lines} lines, limit {limit}");
+        Some(Finding { file: source.path.clone(), line, what, level })
+    });
     file.into_iter().chain(functions).collect()
 }
 
@@ -94,11 +72,7 @@ fn function(code: &str, at: usize) -> Option<Function<'_>> {
     let (_, body) = after.split_at(opening(after)?);
     let end = code.len() - body.len() + closing(body)?;
     let line = code::line(code, at);
-    Some(Function {
-        name,
-        line,
-        lines: code::line(code, end) - line + 1,
-    })
+    Some(Function { name, line, lines: code::line(code, end) - line + 1 })
 }
 
 /// Where the body of a function begins in `signature`: the first brace that is not inside
@@ -145,16 +119,11 @@ mod tests {
     fn found(text: &str) -> Vec<(String, usize, usize)> {
         let code = code::mask(text);
         let functions = functions(&code).into_iter();
-        functions
-            .map(|f| (f.name.to_owned(), f.line, f.lines))
-            .collect()
+        functions.map(|f| (f.name.to_owned(), f.line, f.lines)).collect()
     }
 
     fn source(text: String) -> Source {
-        Source {
-            path: "a.rs".to_owned(),
-            text,
-        }
+        Source { path: "a.rs".to_owned(), text }
     }
 
     /// A function of `lines` lines.
@@ -172,18 +141,12 @@ mod tests {
     #[test]
     fn functions_inside_functions_count_too() {
         let text = "fn outer() {\n    fn inner() {\n    }\n}\n";
-        assert_eq!(
-            found(text),
-            [("outer".to_owned(), 1, 4), ("inner".to_owned(), 2, 2)]
-        );
+        assert_eq!(found(text), [("outer".to_owned(), 1, 4), ("inner".to_owned(), 2, 2)]);
     }
 
     #[test]
     fn types_and_declarations_are_no_functions() {
-        assert_eq!(
-            found("type F = fn(u8) -> [u8; 2];\ntrait T { fn f(x: [u8; 2]); }"),
-            []
-        );
+        assert_eq!(found("type F = fn(u8) -> [u8; 2];\ntrait T { fn f(x: [u8; 2]); }"), []);
     }
 
     #[test]
@@ -191,32 +154,20 @@ mod tests {
         let text =
             "fn a(m: Map<{ 1 << 2 }>) -> Map<{ N }> where [u8; { N }]: Sized {\n    \"}\";\n}\n";
         assert_eq!(found(text), [("a".to_owned(), 1, 3)]);
-        assert_eq!(
-            found("fn b(f: impl Fn(u8) -> u8) -> Vec<u8> {\n}"),
-            [("b".to_owned(), 1, 2)]
-        );
+        assert_eq!(found("fn b(f: impl Fn(u8) -> u8) -> Vec<u8> {\n}"), [("b".to_owned(), 1, 2)]);
     }
 
     #[test]
     fn a_function_over_eighty_lines_fails() {
         let findings = check(&[source(long(81))]);
-        assert_eq!(
-            findings,
-            [Finding::error(
-                "a.rs",
-                1,
-                "fn long has 81 lines, limit 80".into()
-            )]
-        );
+        assert_eq!(findings, [Finding::error("a.rs", 1, "fn long has 81 lines, limit 80".into())]);
     }
 
     #[test]
     fn a_function_of_forty_one_to_eighty_lines_is_a_warning() {
         assert!(check(&[source(long(40))]).is_empty());
         for lines in [41, 80] {
-            let [finding] = &check(&[source(long(lines))])[..] else {
-                panic!("one finding")
-            };
+            let [finding] = &check(&[source(long(lines))])[..] else { panic!("one finding") };
             assert_eq!(finding.level, Level::Warning, "{lines}");
         }
     }
@@ -232,10 +183,7 @@ mod tests {
 
     #[test]
     fn only_rust_files_are_measured() {
-        let source = Source {
-            path: "a.md".to_owned(),
-            text: "\n".repeat(2000),
-        };
+        let source = Source { path: "a.md".to_owned(), text: "\n".repeat(2000) };
         assert!(check(&[source]).is_empty());
     }
 }

@@ -17,9 +17,7 @@ pub(super) struct Source {
 impl Source {
     /// Whether it is a Rust source.
     pub(super) fn is_rust(&self) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|extension| extension == "rs")
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 }
 
@@ -29,18 +27,9 @@ impl Source {
 /// When git fails, or a file that is there cannot be read.
 pub(super) fn all() -> Result<Vec<Source>> {
     let mut git = command::new("git");
-    git.args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "--deduplicate",
-    ]);
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]);
     let list = command::read(&mut git)?;
-    let sources = list
-        .split_terminator('\0')
-        .filter_map(|path| read(path).transpose());
+    let sources = list.split_terminator('\0').filter_map(|path| read(path).transpose());
     sources.collect()
 }
 
@@ -50,11 +39,6 @@ fn read(path: &str) -> Result<Option<Source>> {
         return Ok(None);
     }
     let bytes = fs::read(path).with_context(|| format!("cannot read {path}"))?;
-    let text = String::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.contains('\0'));
-    Ok(text.map(|text| Source {
-        path: path.to_owned(),
-        text,
-    }))
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    Ok(text.map(|text| Source { path: path.to_owned(), text }))
 }

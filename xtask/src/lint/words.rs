@@ -15,17 +15,12 @@ const KERNEL_CRATE: &str = "l2sm-ebpf/";
 
 /// Looks at every file.
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
-    sources
-        .iter()
-        .flat_map(|source| machine_paths(source).chain(chain_ends(source)))
-        .collect()
+    sources.iter().flat_map(|source| machine_paths(source).chain(chain_ends(source))).collect()
 }
 
 /// Paths of one machine: they mean nothing on another.
 fn machine_paths(source: &Source) -> impl Iterator<Item = Finding> {
-    let found = MACHINE
-        .into_iter()
-        .flat_map(|path| places(source, path).map(move |at| (at, path)));
+    let found = MACHINE.into_iter().flat_map(|path| places(source, path).map(move |at| (at, path)));
     let found = found.filter(|(at, _)| begins(source.text.split_at(*at).0));
     found.map(|(at, path)| {
         let what = format!("a path of one machine ({path}…), limit 0");
@@ -41,10 +36,7 @@ fn begins(before: &str) -> bool {
 
 fn chain_ends(source: &Source) -> impl Iterator<Item = Finding> {
     let kernel = source.path.starts_with(KERNEL_CRATE);
-    let places = kernel
-        .then(|| places(source, ENDS_CHAIN))
-        .into_iter()
-        .flatten();
+    let places = kernel.then(|| places(source, ENDS_CHAIN)).into_iter().flatten();
     places.map(|at| {
         let what =
             format!("{ENDS_CHAIN} (say TC_ACT_UNSPEC: others' programs come after), limit 0");
@@ -61,14 +53,8 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: String) -> Vec<(usize, String)> {
-        let source = Source {
-            path: path.to_owned(),
-            text,
-        };
-        check(&[source])
-            .into_iter()
-            .map(|finding| (finding.line, finding.what))
-            .collect()
+        let source = Source { path: path.to_owned(), text };
+        check(&[source]).into_iter().map(|finding| (finding.line, finding.what)).collect()
     }
 
     #[test]
@@ -85,11 +71,7 @@ mod tests {
     #[test]
     fn a_longer_path_with_such_a_part_passes() {
         for before in ["..", "~", "https://host", "$HOME", "${HOME}", "/srv"] {
-            assert_eq!(
-                found("a.sh", format!("cd {before}{}x", MACHINE[0])),
-                [],
-                "{before}"
-            );
+            assert_eq!(found("a.sh", format!("cd {before}{}x", MACHINE[0])), [], "{before}");
         }
     }
 

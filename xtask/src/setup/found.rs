@@ -19,12 +19,7 @@ pub(super) const PROGRAMS: [(&str, &str); 8] = [
 ];
 
 /// Debian packages that bpf-linker is built with.
-const LINKER_NEEDS: [&str; 4] = [
-    "llvm-22-dev",
-    "libpolly-22-dev",
-    "libzstd-dev",
-    "zlib1g-dev",
-];
+const LINKER_NEEDS: [&str; 4] = ["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "zlib1g-dev"];
 
 /// The bpf-linker that we build with: any release of this series.
 const LINKER: &str = "bpf-linker 0.13.";
@@ -93,9 +88,7 @@ impl Found {
             (None, System::Debian) => LINKER_NEEDS.into_iter().filter(|p| !package(p)).collect(),
             _ => Vec::new(),
         };
-        let missing = PROGRAMS
-            .into_iter()
-            .filter(|(name, _)| command::find(name).is_none());
+        let missing = PROGRAMS.into_iter().filter(|(name, _)| command::find(name).is_none());
         let mounts = fs::read_to_string("/proc/mounts").context("cannot read /proc/mounts")?;
         Ok(Self {
             rust: Rust::look(&system)?,
@@ -118,9 +111,7 @@ impl Found {
         let programs: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
         vec![
             format!("rust {} with clippy, rustfmt, {source}", self.rust.channel),
-            self.linker
-                .clone()
-                .unwrap_or_else(|| "no bpf-linker".to_owned()),
+            self.linker.clone().unwrap_or_else(|| "no bpf-linker".to_owned()),
             programs.join(", "),
             format!("BPF file system on {BPFFS}"),
         ]
@@ -136,9 +127,7 @@ impl System {
     /// Reads `ID` and `ID_LIKE` of os-release(5).
     fn parse(release: &str) -> Self {
         let field = |name: &str| {
-            let value = release
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            let value = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             value.unwrap_or_default().trim_matches(['"', '\''])
         };
         let mut names = field("ID").split(' ').chain(field("ID_LIKE").split(' '));
@@ -177,21 +166,13 @@ impl Rust {
 fn installed(channel: &str) -> Option<Vec<String>> {
     let mut list = command::new("rustup");
     list.args(["component", "list", "--installed", "--toolchain", channel]);
-    Some(
-        command::read(&mut list)
-            .ok()?
-            .lines()
-            .map(str::to_owned)
-            .collect(),
-    )
+    Some(command::read(&mut list).ok()?.lines().map(str::to_owned).collect())
 }
 
 /// What bpf-linker calls itself, when it starts and is one that we can use.
 fn linker() -> Option<String> {
     let version = command::read(command::new("bpf-linker").arg("--version")).ok()?;
-    version
-        .starts_with(LINKER)
-        .then(|| version.trim().to_owned())
+    version.starts_with(LINKER).then(|| version.trim().to_owned())
 }
 
 /// Whether Debian's package `name` is installed.
@@ -228,26 +209,15 @@ mod tests {
     #[test]
     fn debian_and_what_is_like_it_are_told_from_the_rest() {
         assert_eq!(System::parse("NAME=x\nID=debian\n"), System::Debian);
-        assert_eq!(
-            System::parse("ID=ubuntu\nID_LIKE=\"debian\"\n"),
-            System::Debian
-        );
-        assert_eq!(
-            System::parse("ID=mint\nID_LIKE='ubuntu debian'\n"),
-            System::Debian
-        );
-        assert_eq!(
-            System::parse("ID=\"fedora\"\n"),
-            System::Other("fedora".to_owned())
-        );
+        assert_eq!(System::parse("ID=ubuntu\nID_LIKE=\"debian\"\n"), System::Debian);
+        assert_eq!(System::parse("ID=mint\nID_LIKE='ubuntu debian'\n"), System::Debian);
+        assert_eq!(System::parse("ID=\"fedora\"\n"), System::Other("fedora".to_owned()));
         assert!(matches!(System::parse(""), System::Other(_)));
     }
 
     #[test]
     fn only_a_bpf_file_system_at_its_place_counts_as_mounted() {
-        assert!(mounted(
-            "sysfs /sys sysfs rw 0 0\nnone /sys/fs/bpf bpf rw 0 0\n"
-        ));
+        assert!(mounted("sysfs /sys sysfs rw 0 0\nnone /sys/fs/bpf bpf rw 0 0\n"));
         assert!(!mounted("none /mnt/sys/fs/bpf bpf rw 0 0\n"));
         assert!(!mounted("tmpfs /sys/fs/bpf tmpfs rw 0 0\n"));
     }

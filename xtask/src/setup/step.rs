@@ -51,9 +51,9 @@ impl Step {
         match self {
             Self::AptUpdate => words("apt-get update"),
             Self::Apt(packages) => apt_install(packages),
-            Self::Toolchain(channel) => words(&format!(
-                "rustup toolchain install {channel} --profile minimal"
-            )),
+            Self::Toolchain(channel) => {
+                words(&format!("rustup toolchain install {channel} --profile minimal"))
+            }
             Self::Checkers(channel) => add(channel, "clippy rustfmt"),
             Self::RustSrc(channel) => add(channel, "rust-src"),
             Self::Linker => linker(),
@@ -71,18 +71,14 @@ fn words(words: &str) -> Command {
 }
 
 fn add(channel: &str, components: &str) -> Command {
-    words(&format!(
-        "rustup component add --toolchain {channel} {components}"
-    ))
+    words(&format!("rustup component add --toolchain {channel} {components}"))
 }
 
 fn apt_install(packages: &[&str]) -> Command {
     // Another apt may be at work, on a machine that has just started above all: wait for it.
     let options = "--yes --no-install-recommends -o DPkg::Lock::Timeout=120";
     let mut command = words(&format!("apt-get install {options}"));
-    command
-        .args(packages)
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 

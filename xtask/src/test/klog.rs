@@ -40,11 +40,7 @@ pub(super) fn warnings(before: &str, after: &str) -> Vec<String> {
 /// full log; when that last line is gone, all that are left are new.
 fn fresh<'a>(before: &str, after: &'a str) -> impl Iterator<Item = &'a str> {
     let last = before.lines().next_back();
-    let seen = after
-        .lines()
-        .collect::<Vec<_>>()
-        .into_iter()
-        .rposition(|line| Some(line) == last);
+    let seen = after.lines().collect::<Vec<_>>().into_iter().rposition(|line| Some(line) == last);
     after.lines().skip(seen.map_or(0, |at| at + 1))
 }
 
@@ -57,29 +53,19 @@ mod tests {
     #[test]
     fn old_warnings_are_not_ours() {
         assert_eq!(warnings(BEFORE, BEFORE), [""; 0]);
-        assert_eq!(
-            warnings(BEFORE, &format!("{BEFORE}[ 4.0] link up\n")),
-            [""; 0]
-        );
+        assert_eq!(warnings(BEFORE, &format!("{BEFORE}[ 4.0] link up\n")), [""; 0]);
     }
 
     #[test]
     fn a_new_warning_is_shown_with_what_follows_it() {
         let after = format!("{BEFORE}[ 4.0] link up\n[ 5.0] WARNING: CPU: 0\n[ 5.1]  dump\n");
-        assert_eq!(
-            warnings(BEFORE, &after),
-            ["[ 5.0] WARNING: CPU: 0", "[ 5.1]  dump"]
-        );
+        assert_eq!(warnings(BEFORE, &after), ["[ 5.0] WARNING: CPU: 0", "[ 5.1]  dump"]);
     }
 
     #[test]
     fn each_sign_is_seen() {
         for sign in SIGNS {
-            assert_eq!(
-                warnings("", &format!("[ 1.0] {sign} x\n")).len(),
-                1,
-                "{sign}"
-            );
+            assert_eq!(warnings("", &format!("[ 1.0] {sign} x\n")).len(), 1, "{sign}");
         }
     }
 

@@ -39,10 +39,7 @@ impl Report {
         let line = plain(line);
         let line = line.trim();
         if let Some(name) = binary(line) {
-            self.binaries.push(Binary {
-                name,
-                ..Binary::default()
-            });
+            self.binaries.push(Binary { name, ..Binary::default() });
         } else if let Some((counts, seconds)) = result(line) {
             self.add(counts, seconds);
         } else if let Some(name) = failed_test(line) {
@@ -68,8 +65,7 @@ impl Report {
         for binary in self.binaries.iter_mut().filter(|binary| !binary.complete) {
             binary.counts.failed += 1;
             binary.complete = true;
-            self.failed
-                .push(format!("{}: ended before its last test", binary.name));
+            self.failed.push(format!("{}: ended before its last test", binary.name));
         }
         self.unexplained |= !succeeded && self.counts().failed == 0;
     }
@@ -81,10 +77,7 @@ impl Report {
 
     /// Takes the lines that tests left which could not run.
     pub(super) fn not_run(&mut self, text: &str) {
-        let lines = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| line.starts_with(NOT_RUN));
+        let lines = text.lines().map(str::trim).filter(|line| line.starts_with(NOT_RUN));
         self.not_run.extend(lines.map(str::to_owned));
     }
 
@@ -95,11 +88,7 @@ impl Report {
         let (passed, failed, skipped): (usize, usize, usize) =
             (sum(|c| c.passed), sum(|c| c.failed), sum(|c| c.skipped));
         let not_run = self.not_run.len();
-        Counts {
-            passed: passed.saturating_sub(not_run),
-            failed,
-            skipped: skipped + not_run,
-        }
+        Counts { passed: passed.saturating_sub(not_run), failed, skipped: skipped + not_run }
     }
 
     /// Whether tests ran and nothing failed, the kernel included.
@@ -110,10 +99,7 @@ impl Report {
 
     /// The summary, without its last line.
     pub(super) fn lines(&self) -> Vec<String> {
-        let ran = self
-            .binaries
-            .iter()
-            .filter(|binary| binary.counts != Counts::default());
+        let ran = self.binaries.iter().filter(|binary| binary.counts != Counts::default());
         let mut lines: Vec<String> = ran.map(Binary::describe).collect();
         lines.extend(self.failed.iter().map(|name| format!("FAILED: {name}")));
         if self.unexplained {
@@ -132,22 +118,14 @@ impl Report {
 
     /// The last line of the summary.
     pub(super) fn closing(&self) -> String {
-        let Counts {
-            passed,
-            failed,
-            skipped,
-        } = self.counts();
+        let Counts { passed, failed, skipped } = self.counts();
         format!("{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
 
 impl Binary {
     fn describe(&self) -> String {
-        let Counts {
-            passed,
-            failed,
-            skipped,
-        } = self.counts;
+        let Counts { passed, failed, skipped } = self.counts;
         let Self { name, seconds, .. } = self;
         format!("{name:<40} {passed} passed, {failed} failed, {skipped} skipped, {seconds:.2} s")
     }
@@ -177,10 +155,7 @@ mod tests {
         let report = report(&[UNIT, OK, KERNEL, "test a::b ... FAILED", BAD]);
         let lines = report.lines();
         assert!(lines[0].starts_with("l2sm_core, src/lib.rs "), "{lines:?}");
-        assert!(
-            lines[0].ends_with(" 3 passed, 0 failed, 1 skipped, 0.25 s"),
-            "{lines:?}"
-        );
+        assert!(lines[0].ends_with(" 3 passed, 0 failed, 1 skipped, 0.25 s"), "{lines:?}");
         assert!(lines[1].starts_with("tests/frames.rs "), "{lines:?}");
         assert_eq!(lines[2], "FAILED: a::b");
         assert_eq!(report.closing(), "4 passed, 1 failed, 1 skipped");

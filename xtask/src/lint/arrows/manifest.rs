@@ -30,19 +30,13 @@ pub(super) fn packages() -> Result<Vec<Package>> {
     let json = command::read(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: Value = serde_json::from_str(&json).context("cargo metadata is not JSON")?;
     let root = text(&metadata, "workspace_root");
-    items(&metadata, "packages")
-        .map(|package| Package::read(package, root))
-        .collect()
+    items(&metadata, "packages").map(|package| Package::read(package, root)).collect()
 }
 
 impl Package {
     fn read(package: &Value, root: &str) -> Result<Self> {
         let path = text(package, "manifest_path");
-        let manifest = path
-            .strip_prefix(root)
-            .unwrap_or(path)
-            .trim_start_matches('/')
-            .to_owned();
+        let manifest = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/').to_owned();
         let dependencies = items(package, "dependencies").filter(|d| text(d, "kind") != "dev");
         Ok(Self {
             name: text(package, "name").to_owned(),
@@ -72,11 +66,7 @@ impl Dependency {
 /// The line of a manifest that declares `dependency`, counted from one; the first if none does.
 fn line(manifest: &str, dependency: &str) -> usize {
     let declares = |line: &str| {
-        let name = line
-            .trim_start()
-            .trim_start_matches('[')
-            .rsplit("dependencies.")
-            .next();
+        let name = line.trim_start().trim_start_matches('[').rsplit("dependencies.").next();
         let rest = name.and_then(|name| name.trim_matches('"').strip_prefix(dependency));
         rest.is_some_and(|rest| rest.starts_with([' ', '.', '=', ']', '"']))
     };
@@ -90,11 +80,7 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 /// The items of a list; none when there is no list.
 fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
-    value
-        .get(field)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    value.get(field).and_then(Value::as_array).into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -22,10 +22,7 @@ pub(super) fn binary(line: &str) -> Option<String> {
     if let Some(name) = line.strip_prefix("Doc-tests ") {
         return Some(format!("{name}, documentation"));
     }
-    let (source, file) = line
-        .strip_prefix("Running ")?
-        .strip_suffix(')')?
-        .split_once(" (")?;
+    let (source, file) = line.strip_prefix("Running ")?.strip_suffix(')')?.split_once(" (")?;
     let (_, file) = file.rsplit_once("/deps/")?;
     let (name, _hash) = file.rsplit_once('-')?;
     Some(match source.strip_prefix("unittests ") {
@@ -41,21 +38,9 @@ pub(super) fn result(line: &str) -> Option<(Counts, f64)> {
         let mut fields = rest.split("; ");
         fields.find_map(|field| field.strip_suffix(name)?.trim().parse().ok())
     };
-    let seconds = rest
-        .rsplit_once("finished in ")?
-        .1
-        .trim_end_matches('s')
-        .parse()
-        .ok()?;
+    let seconds = rest.rsplit_once("finished in ")?.1.trim_end_matches('s').parse().ok()?;
     let (passed, failed, skipped) = (field("passed")?, field("failed")?, field("ignored")?);
-    Some((
-        Counts {
-            passed,
-            failed,
-            skipped,
-        },
-        seconds,
-    ))
+    Some((Counts { passed, failed, skipped }, seconds))
 }
 
 /// The name of a test that failed.
@@ -72,9 +57,6 @@ mod tests {
         let line =
             "\x1b[1m\x1b[92m     Running\x1b[0m unittests src/lib.rs (target/debug/deps/a-1)";
         assert_eq!(binary(plain(line).trim()), Some("a, src/lib.rs".to_owned()));
-        assert_eq!(
-            plain("test a ... \x1b[31mFAILED\x1b[0m"),
-            "test a ... FAILED"
-        );
+        assert_eq!(plain("test a ... \x1b[31mFAILED\x1b[0m"), "test a ... FAILED");
     }
 }
