@@ -25,9 +25,7 @@ fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            say(&format!(
-                "cargo::error=cannot build the eBPF programs: {reason}"
-            ));
+            say(&format!("cargo::error=cannot build the eBPF programs: {reason}"));
             ExitCode::FAILURE
         }
     }
@@ -38,10 +36,7 @@ fn build() -> Result<(), String> {
     let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let workspace = manifest.parent().ok_or("the crate is not in a workspace")?;
     for input in INPUTS {
-        say(&format!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(input).display()
-        ));
+        say(&format!("cargo::rerun-if-changed={}", workspace.join(input).display()));
     }
     let linker = find_linker()?;
     let toolchain = find_toolchain()?;
@@ -50,30 +45,18 @@ fn build() -> Result<(), String> {
     forget_outer_build(&mut cargo);
     cargo
         .current_dir(workspace)
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "l2sm-ebpf",
-            "--target",
-            TARGET,
-        ])
+        .args(["build", "--release", "--package", "l2sm-ebpf", "--target", TARGET])
         .args(["-Z", "build-std=core"])
         .arg("--target-dir")
         .arg(&directory)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            flags(workspace, &toolchain).join("\x1f"),
-        );
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, &toolchain).join("\x1f"));
     if toolchain.is_debian {
         cargo.env_remove("RUSTUP_TOOLCHAIN");
     }
     let first = toolchain.is_debian.then(|| PathBuf::from(DEBIAN_BIN));
     cargo.env("PATH", search_path(first, linker)?);
-    let output = cargo
-        .output()
-        .map_err(|error| format!("cargo does not start: {error}"))?;
+    let output = cargo.output().map_err(|error| format!("cargo does not start: {error}"))?;
     if !output.status.success() {
         // The rest of what it said is for whoever builds with -vv.
         let log = String::from_utf8_lossy(&output.stderr);
@@ -84,17 +67,14 @@ fn build() -> Result<(), String> {
     }
     let object = directory.join(TARGET).join("release/l2sm");
     let copy = PathBuf::from(variable("OUT_DIR")?).join("l2sm.o");
-    fs::copy(&object, copy)
-        .map(drop)
-        .map_err(|error| format!("{}: {error}", object.display()))
+    fs::copy(&object, copy).map(drop).map_err(|error| format!("{}: {error}", object.display()))
 }
 
 /// Flags for the object: with BTF, for which debug information is needed, and without paths of this
 /// machine in it.
 fn flags(workspace: &Path, toolchain: &Toolchain) -> Vec<String> {
-    let mut flags: Vec<String> = ["-C", "debuginfo=2", "-C", "link-arg=--btf"]
-        .map(str::to_owned)
-        .into();
+    let mut flags: Vec<String> =
+        ["-C", "debuginfo=2", "-C", "link-arg=--btf"].map(str::to_owned).into();
     let mut remap = |from: &Path, to: &str| {
         flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     };
@@ -110,16 +90,8 @@ fn flags(workspace: &Path, toolchain: &Toolchain) -> Vec<String> {
 /// clippy: a wrapper that makes no objects).
 fn forget_outer_build(cargo: &mut Command) {
     const PREFIXES: &[&str] = &["CARGO_", "RUSTC", "RUSTDOC", "DEP_"];
-    const NAMES: &[&str] = &[
-        "RUSTFLAGS",
-        "TARGET",
-        "HOST",
-        "OUT_DIR",
-        "PROFILE",
-        "DEBUG",
-        "OPT_LEVEL",
-        "NUM_JOBS",
-    ];
+    const NAMES: &[&str] =
+        &["RUSTFLAGS", "TARGET", "HOST", "OUT_DIR", "PROFILE", "DEBUG", "OPT_LEVEL", "NUM_JOBS"];
     const KEPT: &[&str] = &["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR"];
     let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in names {
@@ -141,39 +113,26 @@ struct Toolchain {
 fn find_toolchain() -> Result<Toolchain, String> {
     let ours = sysroot(Path::new(&variable("RUSTC")?));
     if let Some(sysroot) = ours.filter(|sysroot| has_sources(sysroot)) {
-        return Ok(Toolchain {
-            sysroot,
-            is_debian: false,
-        });
+        return Ok(Toolchain { sysroot, is_debian: false });
     }
     let debian = Path::new(DEBIAN_BIN).join("rustc");
     if let Some(sysroot) = sysroot(&debian).filter(|sysroot| has_sources(sysroot)) {
-        return Ok(Toolchain {
-            sysroot,
-            is_debian: true,
-        });
+        return Ok(Toolchain { sysroot, is_debian: true });
     }
-    Err(
-        "the sources of the standard library (rust-src) are not installed; run `cargo xtask setup`"
-            .to_owned(),
-    )
+    Err("the sources of the standard library (rust-src) are not installed; run `cargo xtask setup`"
+        .to_owned())
 }
 
 /// Where a compiler's library is; `None`: it does not run.
 fn sysroot(rustc: &Path) -> Option<PathBuf> {
-    let output = Command::new(rustc)
-        .args(["--print", "sysroot"])
-        .output()
-        .ok()?;
+    let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;
     let path = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| PathBuf::from(path.trim()))
 }
 
 /// Whether `core` can be built from this sysroot.
 fn has_sources(sysroot: &Path) -> bool {
-    sysroot
-        .join("lib/rustlib/src/rust/library/core/src/lib.rs")
-        .exists()
+    sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").exists()
 }
 
 /// The directory that has bpf-linker.
@@ -189,10 +148,7 @@ fn find_linker() -> Result<PathBuf, String> {
 /// `PATH` with `first` before, and `last` after, what it has.
 fn search_path(first: Option<PathBuf>, last: PathBuf) -> Result<std::ffi::OsString, String> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let places = first
-        .into_iter()
-        .chain(env::split_paths(&path))
-        .chain([last]);
+    let places = first.into_iter().chain(env::split_paths(&path)).chain([last]);
     env::join_paths(places).map_err(|error| error.to_string())
 }
 
@@ -208,7 +164,6 @@ fn variable(name: &str) -> Result<String, String> {
 }
 
 /// Tells cargo, or whoever reads the log.
-#[expect(clippy::print_stdout, reason = "how a build script talks to cargo")]
 fn say(line: &str) {
     println!("{line}");
 }

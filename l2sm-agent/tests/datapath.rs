@@ -1,6 +1,10 @@
 //! The kernel side against the kernel. Needs root. Every test has a network namespace and a pin
 //! directory of its own; both are gone when it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+#[path = "datapath/image.rs"]
+mod image;
 #[path = "datapath/sandbox.rs"]
 mod sandbox;
 
@@ -9,31 +13,25 @@ use std::{collections::BTreeMap, fs};
 use l2sm_agent::datapath::{Attaching, Datapath as _, DatapathError, KernelDatapath, remove_pins};
 use l2sm_common::{
     abi,
-    ids::ip16_from_v4,
-    maps::{
-        ConfigEntry, DropKey, FdbEntry, FdbKey, FloodChunk, FloodEntry, FloodKey, HEADER_CAPACITY,
-        LocalEntry, MemberEntry, MemberKey, NeighEntry, NeighKey, PATHS_MAX, PathEntry, PortEntry,
-        SegmentEntry, UplinkEntry, VtepEntry, port_flags, target_kind,
-    },
+    maps::{DropKey, PortEntry, UplinkEntry, port_flags},
     reason::DropReason,
 };
 use l2sm_core::{
     diff::{Change, diff},
-    image::{Hook, Image, Program},
+    image::{Image, Program},
 };
 
-use crate::sandbox::{Sandbox, run, sandboxed, until};
+use crate::{
+    image::{PORT, full_image},
+    sandbox::{filters, hook, pin_foreign_map, port, programs, run, sandboxed, until},
+};
 
 #[test]
 fn every_map_and_hook_reads_back_as_written() {
     sandboxed("roundtrip", |sandbox| {
         let mut datapath = sandbox.open();
-        assert_eq!(
-            datapath.read().unwrap(),
-            Image::default(),
-            "a new node has nothing"
-        );
-        let desired = full_image(sandbox);
+        assert_eq!(datapath.read().unwrap(), Image::default(), "a new node has nothing");
+        let desired = full_image();
         program(&mut datapath, &desired);
         assert_eq!(datapath.read().unwrap(), desired);
         program(&mut datapath, &Image::default());
@@ -44,7 +42,7 @@ fn every_map_and_hook_reads_back_as_written() {
 #[test]
 fn a_new_process_sees_what_the_old_one_left() {
     sandboxed("reopen", |sandbox| {
-        let desired = full_image(sandbox);
+        let desired = full_image();
         let mut datapath = sandbox.open();
         program(&mut datapath, &desired);
         drop(datapath);
@@ -58,19 +56,15 @@ fn a_new_process_sees_what_the_old_one_left() {
 #[test]
 fn a_program_outlives_its_process_and_is_replaced_in_place() {
     sandboxed("inplace", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let mut datapath = sandbox.open();
         datapath.apply(&Change::Attach(hook)).unwrap();
-        let first = sandbox.programs("pod0");
+        let first = programs("pod0");
         drop(datapath);
-        assert_eq!(
-            sandbox.programs("pod0"),
-            first,
-            "attached without a process"
-        );
+        assert_eq!(programs("pod0"), first, "attached without a process");
         let link = sandbox.link_id(hook);
         drop(sandbox.open());
-        let second = sandbox.programs("pod0");
+        let second = programs("pod0");
         assert_eq!(second.len(), 1);
         assert_ne!(second, first, "the new process' program");
         assert_eq!(sandbox.link_id(hook), link, "on the same link");
@@ -80,76 +74,59 @@ fn a_program_outlives_its_process_and_is_replaced_in_place() {
 #[test]
 fn attaching_twice_is_attaching_once_and_so_is_detaching() {
     sandboxed("twice", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let mut datapath = sandbox.open();
         datapath.apply(&Change::Attach(hook)).unwrap();
         datapath.apply(&Change::Attach(hook)).unwrap();
-        assert_eq!(sandbox.programs("pod0").len(), 1);
+        assert_eq!(programs("pod0").len(), 1);
         datapath.apply(&Change::Detach(hook)).unwrap();
         datapath.apply(&Change::Detach(hook)).unwrap();
         assert_eq!(datapath.read().unwrap().hooks, [].into());
-        until("the program is off", || sandbox.programs("pod0").is_empty());
+        until("the program is off", || programs("pod0").is_empty());
     });
 }
 
 #[test]
 fn an_uplink_program_comes_before_those_of_others() {
     sandboxed("order", |sandbox| {
-        sandbox.port("eth0");
+        port("eth0");
         let foreign = sandbox.foreign_program("eth0");
         let mut datapath = sandbox.open();
-        datapath
-            .apply(&Change::Attach(sandbox.hook("eth0", Program::UplinkRx)))
-            .unwrap();
-        let programs = sandbox.programs("eth0");
-        assert_eq!((programs.len(), programs[1]), (2, foreign));
+        datapath.apply(&Change::Attach(hook("eth0", Program::UplinkRx))).unwrap();
+        let both = programs("eth0");
+        assert_eq!((both.len(), both[1]), (2, foreign));
         drop(datapath);
         drop(sandbox.open());
-        assert_eq!(
-            sandbox.programs("eth0")[1],
-            foreign,
-            "after an update in place too"
-        );
+        assert_eq!(programs("eth0")[1], foreign, "after an update in place too");
     });
 }
 
 #[test]
 fn the_pin_of_a_device_that_is_gone_is_collected() {
     sandboxed("vanish", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let mut datapath = sandbox.open();
         datapath.apply(&Change::Attach(hook)).unwrap();
         run("ip", &["link", "del", "pod0"]);
         assert_eq!(datapath.read().unwrap().hooks, [].into());
         assert!(!sandbox.link_pin(hook).exists());
-        let error = datapath
-            .apply(&Change::Attach(hook))
-            .unwrap_err()
-            .to_string();
+        let error = datapath.apply(&Change::Attach(hook)).unwrap_err().to_string();
         let device = hook.device.0;
-        assert_eq!(
-            error,
-            format!("cannot attach l2sm_port_rx on device {device}: no such device")
-        );
+        assert_eq!(error, format!("cannot attach l2sm_port_rx on device {device}: no such device"));
     });
 }
 
 #[test]
 fn another_device_with_the_number_of_one_that_is_gone_gets_its_program() {
     sandboxed("reuse", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let mut datapath = sandbox.open();
         datapath.apply(&Change::Attach(hook)).unwrap();
         run("ip", &["link", "del", "pod0"]);
         let index = hook.device.0.to_string();
-        run(
-            "ip",
-            &[
-                "link", "add", "pod1", "index", &index, "type", "veth", "peer", "pod1p",
-            ],
-        );
+        run("ip", &["link", "add", "pod1", "index", &index, "type", "veth", "peer", "pod1p"]);
         datapath.apply(&Change::Attach(hook)).unwrap();
-        assert_eq!(sandbox.programs("pod1").len(), 1);
+        assert_eq!(programs("pod1").len(), 1);
         assert_eq!(datapath.read().unwrap().hooks, [hook].into());
     });
 }
@@ -157,25 +134,17 @@ fn another_device_with_the_number_of_one_that_is_gone_gets_its_program() {
 #[test]
 fn links_of_other_maps_are_moved_by_attaching_and_not_before() {
     sandboxed("upgrade", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let mut old = sandbox.open();
         old.apply(&Change::Attach(hook)).unwrap();
-        let before = sandbox.programs("pod0");
+        let before = programs("pod0");
         // What an agent of another ABI finds: its own maps are not there yet.
         fs::rename(sandbox.bpffs().join("v1"), sandbox.bpffs().join("v0")).unwrap();
         let mut new = sandbox.open();
-        assert_eq!(
-            sandbox.programs("pod0"),
-            before,
-            "the old program forwards on"
-        );
-        assert_eq!(
-            new.read().unwrap().hooks,
-            [].into(),
-            "and is still to be moved"
-        );
+        assert_eq!(programs("pod0"), before, "the old program forwards on");
+        assert_eq!(new.read().unwrap().hooks, [].into(), "and is still to be moved");
         new.apply(&Change::Attach(hook)).unwrap();
-        let after = sandbox.programs("pod0");
+        let after = programs("pod0");
         assert_eq!(after.len(), 1);
         assert_ne!(after, before);
         assert_eq!(new.read().unwrap().hooks, [hook].into());
@@ -185,7 +154,7 @@ fn links_of_other_maps_are_moved_by_attaching_and_not_before() {
 #[test]
 fn what_others_pinned_and_attached_survives_removal() {
     sandboxed("foreign", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let foreign = sandbox.foreign_program("pod0");
         let mut datapath = sandbox.open();
         datapath.apply(&Change::Attach(hook)).unwrap();
@@ -193,44 +162,26 @@ fn what_others_pinned_and_attached_survives_removal() {
         let theirs = ["v1/maps/theirs", "links/theirs", "theirs"];
         let theirs = theirs.map(|name| sandbox.bpffs().join(name));
         for pin in &theirs {
-            sandbox.pin_foreign_map(pin);
+            pin_foreign_map(pin);
         }
         let removed = remove_pins(sandbox.bpffs()).unwrap();
-        assert!(
-            removed.iter().any(|line| line.ends_with("l2sm_port_rx")),
-            "{removed:?}"
-        );
-        assert!(
-            removed.iter().any(|line| line.ends_with("maps/FDB")),
-            "{removed:?}"
-        );
+        assert!(removed.iter().any(|line| line.ends_with("l2sm_port_rx")), "{removed:?}");
+        assert!(removed.iter().any(|line| line.ends_with("maps/FDB")), "{removed:?}");
         assert!(theirs.iter().all(|pin| pin.exists()), "{removed:?}");
-        until("only their program is left", || {
-            sandbox.programs("pod0") == [foreign]
-        });
-        assert_eq!(
-            remove_pins(sandbox.bpffs()).unwrap(),
-            [String::new(); 0],
-            "nothing is left"
-        );
+        until("only their program is left", || programs("pod0") == [foreign]);
+        assert_eq!(remove_pins(sandbox.bpffs()).unwrap(), Vec::<String>::new(), "nothing is left");
     });
 }
 
 #[test]
 fn a_foreign_pin_under_our_name_is_an_error_and_stays() {
     sandboxed("squatter", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let mut datapath = sandbox.open();
-        sandbox.pin_foreign_map(&sandbox.link_pin(hook));
-        let error = datapath
-            .apply(&Change::Attach(hook))
-            .unwrap_err()
-            .to_string();
+        pin_foreign_map(&sandbox.link_pin(hook));
+        let error = datapath.apply(&Change::Attach(hook)).unwrap_err().to_string();
         assert!(error.contains("l2sm_port_rx as pin directory"), "{error}");
-        assert!(
-            sandbox.link_pin(hook).exists() && !error.contains('\n'),
-            "{error}"
-        );
+        assert!(sandbox.link_pin(hook).exists() && !error.contains('\n'), "{error}");
         assert_eq!(datapath.read().unwrap().hooks, [].into());
     });
 }
@@ -239,27 +190,13 @@ fn a_foreign_pin_under_our_name_is_an_error_and_stays() {
 fn a_full_map_is_named_and_the_rest_goes_on() {
     sandboxed("full", |sandbox| {
         let mut datapath = sandbox.open();
-        let entry = UplinkEntry {
-            l2_len: 14,
-            flags: 0,
-        };
+        let entry = UplinkEntry { l2_len: 14, flags: 0 };
         for device in 1..=u32::try_from(abi::UPLINKS_CAPACITY).unwrap() {
             datapath.apply(&Change::PutUplink(device, entry)).unwrap();
         }
-        let error = datapath
-            .apply(&Change::PutUplink(1_000, entry))
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            DatapathError::MapFull {
-                map: "UPLINKS",
-                capacity: 64
-            }
-        ));
-        assert_eq!(
-            error.to_string(),
-            "map UPLINKS is full: it holds 64 entries"
-        );
+        let error = datapath.apply(&Change::PutUplink(1_000, entry)).unwrap_err();
+        assert!(matches!(error, DatapathError::MapFull { map: "UPLINKS", capacity: 64 }));
+        assert_eq!(error.to_string(), "map UPLINKS is full: it holds 64 entries");
         datapath.apply(&Change::DeleteUplink(1)).unwrap();
         datapath.apply(&Change::PutUplink(1_000, entry)).unwrap();
     });
@@ -270,25 +207,12 @@ fn a_pinned_map_with_another_layout_is_refused_in_one_line() {
     sandboxed("layout", |sandbox| {
         let maps = sandbox.bpffs().join("v1/maps");
         fs::create_dir_all(&maps).unwrap();
-        sandbox.pin_foreign_map(&maps.join("FDB"));
-        let error = KernelDatapath::open(sandbox.bpffs())
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            error.contains("maps/FDB is not this version's: Array, key 4 bytes"),
-            "{error}"
-        );
-        assert!(
-            error.contains("expected Hash, key 12 bytes, value 8 bytes, 262144"),
-            "{error}"
-        );
+        pin_foreign_map(&maps.join("FDB"));
+        let error = KernelDatapath::open(sandbox.bpffs()).err().unwrap().to_string();
+        assert!(error.contains("maps/FDB is not this version's: Array, key 4 bytes"), "{error}");
+        assert!(error.contains("expected Hash, key 12 bytes, value 8 bytes, 262144"), "{error}");
         assert!(!error.contains('\n'), "{error}");
-        assert_eq!(
-            fs::read_dir(&maps).unwrap().count(),
-            1,
-            "nothing was made beside it"
-        );
+        assert_eq!(fs::read_dir(&maps).unwrap().count(), 1, "nothing was made beside it");
     });
 }
 
@@ -296,10 +220,7 @@ fn a_pinned_map_with_another_layout_is_refused_in_one_line() {
 fn a_directory_that_is_no_bpffs_is_refused_in_one_line() {
     sandboxed("nobpffs", |_| {
         let directory = tempfile::tempdir().unwrap();
-        let error = KernelDatapath::open(&directory.path().join("l2sm"))
-            .err()
-            .unwrap()
-            .to_string();
+        let error = KernelDatapath::open(&directory.path().join("l2sm")).err().unwrap().to_string();
         assert!(error.starts_with("cannot "), "{error}");
         assert!(!error.contains('\n'), "{error}");
     });
@@ -309,25 +230,11 @@ fn a_directory_that_is_no_bpffs_is_refused_in_one_line() {
 fn a_forwarder_that_the_programs_marked_stays_one() {
     sandboxed("forward", |sandbox| {
         let mut datapath = sandbox.open();
-        let marked = PortEntry {
-            flags: port_flags::FORWARDER,
-            ..PORT
-        };
+        let marked = PortEntry { flags: port_flags::FORWARDER, ..PORT };
         datapath.apply(&Change::PutPort(5, marked)).unwrap();
         datapath.apply(&Change::PutPort(5, PORT)).unwrap();
-        assert_eq!(
-            datapath.read().unwrap().ports[&5].flags,
-            port_flags::FORWARDER
-        );
-        datapath
-            .apply(&Change::PutPort(
-                5,
-                PortEntry {
-                    mac: [4; 6],
-                    ..PORT
-                },
-            ))
-            .unwrap();
+        assert_eq!(datapath.read().unwrap().ports[&5].flags, port_flags::FORWARDER);
+        datapath.apply(&Change::PutPort(5, PortEntry { mac: [4; 6], ..PORT })).unwrap();
         assert_eq!(datapath.read().unwrap().ports[&5].flags, 0, "another pod");
     });
 }
@@ -335,19 +242,14 @@ fn a_forwarder_that_the_programs_marked_stays_one() {
 #[test]
 fn drops_are_counted_over_all_cpus() {
     sandboxed("drops", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let mut datapath = sandbox.open();
         datapath.apply(&Change::Attach(hook)).unwrap();
         // The kernel announces itself on the pod's end; the port is in no map.
         run("ip", &["link", "set", "pod0", "up"]);
         run("ip", &["link", "set", "pod0p", "up"]);
-        let no_port = DropKey {
-            slot: 0,
-            reason: DropReason::NoPort.number(),
-        };
-        until("a drop is counted", || {
-            datapath.drops().unwrap().contains_key(&no_port)
-        });
+        let no_port = DropKey { slot: 0, reason: DropReason::NoPort.number() };
+        until("a drop is counted", || datapath.drops().unwrap().contains_key(&no_port));
         assert_eq!(datapath.traffic().unwrap(), BTreeMap::new());
     });
 }
@@ -355,28 +257,28 @@ fn drops_are_counted_over_all_cpus() {
 #[test]
 fn filters_do_what_links_do_where_there_is_no_tcx() {
     sandboxed("filter", |sandbox| {
-        let hook = sandbox.port("pod0");
+        let hook = port("pod0");
         let open = || KernelDatapath::open_with(sandbox.bpffs(), Attaching::Filter).unwrap();
         let mut datapath = open();
         datapath.apply(&Change::Attach(hook)).unwrap();
         datapath.apply(&Change::Attach(hook)).unwrap();
-        let first = sandbox.filters("pod0");
+        let first = filters("pod0");
         assert_eq!(first.len(), 1, "{first:?}");
         drop(datapath);
-        assert_eq!(sandbox.filters("pod0"), first, "attached without a process");
+        assert_eq!(filters("pod0"), first, "attached without a process");
         let mut datapath = open();
-        let second = sandbox.filters("pod0");
+        let second = filters("pod0");
         assert_eq!(second.len(), 1, "{second:?}");
         assert_ne!(second, first, "the new process' program");
         assert_eq!(datapath.read().unwrap().hooks, [hook].into());
         datapath.apply(&Change::Detach(hook)).unwrap();
         datapath.apply(&Change::Detach(hook)).unwrap();
-        assert!(sandbox.filters("pod0").is_empty());
+        assert!(filters("pod0").is_empty());
         datapath.apply(&Change::Attach(hook)).unwrap();
         drop(datapath);
         let removed = remove_pins(sandbox.bpffs()).unwrap();
         assert!(removed.contains(&format!("filter {hook}")), "{removed:?}");
-        assert!(sandbox.filters("pod0").is_empty());
+        assert!(filters("pod0").is_empty());
     });
 }
 
@@ -387,128 +289,3 @@ fn program(datapath: &mut KernelDatapath, desired: &Image) {
         datapath.apply(&change).unwrap();
     }
 }
-
-/// Something in every map, and every program on a device.
-fn full_image(sandbox: &Sandbox) -> Image {
-    let path = PathEntry {
-        ifindex: 2,
-        mtu: 1500,
-        state: 1,
-        header: [7; HEADER_CAPACITY],
-    };
-    let vtep = VtepEntry {
-        flags: 1,
-        n_paths: 1,
-        remote: [1; 16],
-        local: [2; 16],
-        paths: [path; PATHS_MAX],
-    };
-    let receiver = FloodEntry {
-        kind: target_kind::VTEP,
-        flags: 1,
-        group: 1,
-        target: 1,
-    };
-    let list = FloodChunk {
-        count: 1,
-        more: 0,
-        entries: [receiver; abi::FLOOD_CHUNK],
-    };
-    let config = ConfigEntry {
-        abi: abi::ABI,
-        port: 7000,
-        mark: 0x2000,
-        vxlan_ifindex: 3,
-        flags: 1,
-    };
-    let ip = ip16_from_v4([192, 0, 2, 1]);
-    let fdb = FdbKey {
-        vni: 7,
-        mac: [2; 6],
-        pad: [0; 2],
-    };
-    let station = FdbEntry {
-        kind: target_kind::VTEP,
-        flags: 0,
-        group: 1,
-        target: 1,
-    };
-    let uplink = sandbox.port("eth0").device;
-    let tunnel = sandbox.port("vx0").device;
-    Image {
-        config: Some(config),
-        uplinks: [(
-            uplink.0,
-            UplinkEntry {
-                l2_len: 14,
-                flags: 0,
-            },
-        )]
-        .into(),
-        locals: [(ip, LocalEntry { flags: 0 })].into(),
-        vteps: [(1, vtep), (u32::MAX, vtep)].into(),
-        sources: [([1; 16], 1)].into(),
-        flood: [(
-            FloodKey {
-                flood_id: 9,
-                chunk: 0,
-            },
-            list,
-        )]
-        .into(),
-        segments: [(
-            7,
-            SegmentEntry {
-                flood_id: 9,
-                flags: 1,
-                slot: 4,
-                mtu: 1450,
-            },
-        )]
-        .into(),
-        members: [(
-            MemberKey {
-                vni: 7,
-                source: [1; 16],
-            },
-            MemberEntry {
-                vtep: 1,
-                group: 1,
-                flags: 0,
-            },
-        )]
-        .into(),
-        fdb: [(fdb, station)].into(),
-        neigh: [(
-            NeighKey { vni: 7, ip },
-            NeighEntry {
-                mac: [2; 6],
-                flags: 1,
-            },
-        )]
-        .into(),
-        ports: [(5, PORT)].into(),
-        hooks: [
-            sandbox.port("pod0"),
-            Hook {
-                device: uplink,
-                program: Program::UplinkRx,
-            },
-            Hook {
-                device: tunnel,
-                program: Program::TunnelRx,
-            },
-        ]
-        .into(),
-    }
-}
-
-const PORT: PortEntry = PortEntry {
-    vni: 7,
-    flags: 0,
-    slot: 4,
-    ipv4: [10, 0, 0, 1],
-    ipv6: [0; 16],
-    mac: [2; 6],
-    group: 0,
-};

@@ -13,4 +13,6 @@ mod plan;
 pub use self::{apply::apply, change::Change, plan::diff};
 
 #[cfg(test)]
+mod generate;
+#[cfg(test)]
 mod tests;

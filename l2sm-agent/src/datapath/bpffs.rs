@@ -25,9 +25,7 @@ pub(super) struct Pins {
 
 impl Pins {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 
     /// Directory of the maps of this ABI.
@@ -42,17 +40,14 @@ impl Pins {
 
     /// Pin of one link.
     pub(super) fn link(&self, hook: Hook) -> PathBuf {
-        self.links()
-            .join(format!("{}-{}", hook.device.0, hook.program.name()))
+        self.links().join(format!("{}-{}", hook.device.0, hook.program.name()))
     }
 
     /// The hooks that have a pin. Other files in the directory are somebody else's.
     pub(super) fn hooks(&self) -> Result<Vec<Hook>, DatapathError> {
         let directory = self.links();
-        let mut hooks: Vec<Hook> = names(&directory)?
-            .iter()
-            .filter_map(|name| hook(name))
-            .collect();
+        let mut hooks: Vec<Hook> =
+            names(&directory)?.iter().filter_map(|name| hook(name)).collect();
         hooks.sort_unstable();
         Ok(hooks)
     }
@@ -70,10 +65,7 @@ impl Pins {
 fn hook(name: &str) -> Option<Hook> {
     let (device, program) = name.split_once('-')?;
     let device = IfIndex(device.parse().ok().filter(|device| *device != 0)?);
-    let hook = Hook {
-        device,
-        program: Program::from_name(program)?,
-    };
+    let hook = Hook { device, program: Program::from_name(program)? };
     // "+7" and "07" parse too, but we would not have written them.
     (name.len() == format!("{}-{program}", device.0).len()).then_some(hook)
 }
@@ -85,10 +77,7 @@ fn hook(name: &str) -> Option<Hook> {
 /// When `path` is elsewhere, or mounting is not allowed.
 pub fn ensure_bpffs(path: &Path) -> Result<(), DatapathError> {
     let refuse = |reason: &str| {
-        Err(DatapathError::Pins {
-            path: path.to_owned(),
-            reason: reason.to_owned(),
-        })
+        Err(DatapathError::Pins { path: path.to_owned(), reason: reason.to_owned() })
     };
     if is_bpffs(path) {
         return Ok(());
@@ -101,17 +90,11 @@ pub fn ensure_bpffs(path: &Path) -> Result<(), DatapathError> {
         return refuse("something else is mounted between it and the bpffs");
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RELATIME;
-    match mount(
-        Some("bpf"),
-        mount_point,
-        Some("bpf"),
-        flags,
-        Some("mode=0700"),
-    ) {
+    match mount(Some("bpf"), mount_point, Some("bpf"), flags, Some("mode=0700")) {
         Ok(()) => Ok(()),
-        Err(error) => refuse(&format!(
-            "no bpffs is mounted on {MOUNT_POINT}, and mounting: {error}"
-        )),
+        Err(error) => {
+            refuse(&format!("no bpffs is mounted on {MOUNT_POINT}, and mounting: {error}"))
+        }
     }
 }
 
@@ -136,9 +119,7 @@ pub fn remove_pins(bpffs: &Path) -> Result<Vec<String>, DatapathError> {
     removal.directory(&pins.links());
     removal.removed.extend(remove_filters());
     for name in names(bpffs)? {
-        let version = name
-            .strip_prefix('v')
-            .filter(|digits| digits.parse::<u32>().is_ok());
+        let version = name.strip_prefix('v').filter(|digits| digits.parse::<u32>().is_ok());
         if version.is_none() {
             continue;
         }
@@ -195,10 +176,7 @@ fn names(directory: &Path) -> Result<Vec<String>, DatapathError> {
 
 /// The error of a file or directory.
 fn pins(path: &Path, error: &io::Error) -> DatapathError {
-    DatapathError::Pins {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
+    DatapathError::Pins { path: path.to_owned(), reason: error.to_string() }
 }
 
 #[cfg(test)]
@@ -208,20 +186,11 @@ mod tests {
     #[test]
     fn a_pin_is_named_after_its_hook_and_nothing_else_is() {
         let pins = Pins::new(Path::new("/sys/fs/bpf/l2sm"));
-        let port = Hook {
-            device: IfIndex(7),
-            program: Program::PortRx,
-        };
+        let port = Hook { device: IfIndex(7), program: Program::PortRx };
         let path = pins.link(port);
         assert_eq!(path, Path::new("/sys/fs/bpf/l2sm/links/7-l2sm_port_rx"));
         assert_eq!(hook("7-l2sm_port_rx"), Some(port));
-        for foreign in [
-            "7-cil_from_container",
-            "0-l2sm_port_rx",
-            "+7-l2sm_port_rx",
-            "7",
-            "x-",
-        ] {
+        for foreign in ["7-cil_from_container", "0-l2sm_port_rx", "+7-l2sm_port_rx", "7", "x-"] {
             assert_eq!(hook(foreign), None, "{foreign}");
         }
     }
@@ -229,13 +198,8 @@ mod tests {
     #[test]
     fn a_directory_that_is_no_bpffs_is_refused_in_one_line() {
         let directory = tempfile::tempdir().unwrap();
-        let error = ensure_bpffs(&directory.path().join("l2sm"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("l2sm as pin directory: it is not on a bpffs"),
-            "{error}"
-        );
+        let error = ensure_bpffs(&directory.path().join("l2sm")).unwrap_err().to_string();
+        assert!(error.contains("l2sm as pin directory: it is not on a bpffs"), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
 
@@ -243,12 +207,7 @@ mod tests {
     fn only_files_named_as_ours_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("l2sm");
-        for file in [
-            "v1/maps/FDB",
-            "v1/maps/foreign",
-            "v2/maps/PORTS",
-            "other/FDB",
-        ] {
+        for file in ["v1/maps/FDB", "v1/maps/foreign", "v2/maps/PORTS", "other/FDB"] {
             let file = root.join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, "").unwrap();
@@ -257,10 +216,7 @@ mod tests {
         fs::create_dir_all(&links).unwrap();
         fs::write(links.join("4294967295-l2sm_uplink_rx"), "").unwrap();
         let removed = remove_pins(&root).unwrap();
-        assert!(
-            removed.iter().any(|line| line.ends_with("v1/maps/FDB")),
-            "{removed:?}"
-        );
+        assert!(removed.iter().any(|line| line.ends_with("v1/maps/FDB")), "{removed:?}");
         assert!(!root.join("v2").exists() && !links.exists(), "{removed:?}");
         assert!(root.join("v1/maps/foreign").exists() && root.join("other/FDB").exists());
     }

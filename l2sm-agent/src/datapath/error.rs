@@ -89,31 +89,20 @@ pub enum DatapathError {
 impl DatapathError {
     /// The error of a map access.
     pub(super) fn map(verb: &'static str, map: &'static str, error: &MapError) -> Self {
-        Self::Map {
-            verb,
-            map,
-            reason: chain(error),
-        }
+        Self::Map { verb, map, reason: chain(error) }
     }
 
     /// The error of attaching, detaching or updating.
     pub(super) fn hook(verb: &'static str, hook: Hook, error: &dyn Error) -> Self {
-        Self::Hook {
-            verb,
-            hook,
-            reason: chain(error),
-        }
+        Self::Hook { verb, hook, reason: chain(error) }
     }
 
     /// The error of loading a program.
     pub(super) fn program(program: &str, error: ProgramError) -> Self {
-        match error {
-            ProgramError::LoadError {
-                io_error,
-                verifier_log,
-            } => Self::verifier(program, io_error, &verifier_log.to_string()),
-            error => Self::load(format!("load program {program}"), &error),
-        }
+        let ProgramError::LoadError { io_error, verifier_log } = error else {
+            return Self::load(format!("load program {program}"), &error);
+        };
+        Self::verifier(program, io_error, &verifier_log.to_string())
     }
 
     /// The error of a program that the kernel did not take. Without a log the verifier never saw it.
@@ -121,11 +110,7 @@ impl DatapathError {
         if not_permitted(&reason) && log.trim().is_empty() {
             return Self::load(format!("load program {program}"), &reason);
         }
-        Self::Verifier {
-            program: program.to_owned(),
-            reason,
-            log: last_lines(log),
-        }
+        Self::Verifier { program: program.to_owned(), reason, log: last_lines(log) }
     }
 
     /// The error of making maps or programs.
@@ -137,11 +122,7 @@ impl DatapathError {
             permission |= error.downcast_ref::<io::Error>().is_some_and(not_permitted);
             cause = error.source();
         }
-        if permission {
-            Self::NotPermitted { what, reason }
-        } else {
-            Self::Load(reason)
-        }
+        if permission { Self::NotPermitted { what, reason } } else { Self::Load(reason) }
     }
 }
 
@@ -169,17 +150,9 @@ const LOG_LINES: usize = 6;
 
 /// The last lines of a verifier's log, as one line.
 fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let skipped = lines.len().saturating_sub(LOG_LINES);
-    lines
-        .into_iter()
-        .skip(skipped)
-        .collect::<Vec<_>>()
-        .join(" | ")
+    lines.into_iter().skip(skipped).collect::<Vec<_>>().join(" | ")
 }
 
 #[cfg(test)]
@@ -190,20 +163,12 @@ mod tests {
 
     #[test]
     fn a_refused_program_is_one_line_with_the_end_of_the_log() {
-        let mut log: String = (0..100)
-            .map(|line| format!("{line}: (b7) r0 = 0\n"))
-            .collect();
-        log.push_str("R1 invalid mem access\n\n");
+        let lines: Vec<String> = (0..100).map(|line| format!("{line}: (b7) r0 = 0")).collect();
+        let log = lines.join("\n") + "\nR1 invalid mem access\n\n";
         let error = io::Error::from_raw_os_error(13);
         let text = DatapathError::verifier("l2sm_port_rx", error, &log).to_string();
-        assert!(
-            text.starts_with("the kernel refuses program l2sm_port_rx: Permission"),
-            "{text}"
-        );
-        assert!(
-            text.ends_with("| 99: (b7) r0 = 0 | R1 invalid mem access"),
-            "{text}"
-        );
+        assert!(text.starts_with("the kernel refuses program l2sm_port_rx: Permission"), "{text}");
+        assert!(text.ends_with("| 99: (b7) r0 = 0 | R1 invalid mem access"), "{text}");
         assert!(!text.contains("90: ") && !text.contains('\n'), "{text}");
     }
 
@@ -211,23 +176,14 @@ mod tests {
     fn a_missing_capability_is_named() {
         let error = io::Error::from_raw_os_error(1);
         let text = DatapathError::verifier("l2sm_port_rx", error, "").to_string();
-        assert!(
-            text.starts_with("cannot load program l2sm_port_rx: Operation not"),
-            "{text}"
-        );
+        assert!(text.starts_with("cannot load program l2sm_port_rx: Operation not"), "{text}");
         assert!(text.contains("CAP_BPF"), "{text}");
     }
 
     #[test]
     fn causes_are_said_once() {
         let io = io::Error::from_raw_os_error(2);
-        let error = MapError::SyscallError(SyscallError {
-            call: "bpf_obj_get",
-            io_error: io,
-        });
-        assert_eq!(
-            chain(&error),
-            "`bpf_obj_get` failed: No such file or directory (os error 2)"
-        );
+        let error = MapError::SyscallError(SyscallError { call: "bpf_obj_get", io_error: io });
+        assert_eq!(chain(&error), "`bpf_obj_get` failed: No such file or directory (os error 2)");
     }
 }

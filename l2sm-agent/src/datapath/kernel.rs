@@ -52,10 +52,7 @@ impl KernelDatapath {
         layout::check_pins(&pins.maps())?;
         let mut object = load_object(&pins)?;
         let mut maps = Maps::take(&mut object)?;
-        for program in [abi::FLOOD_TX]
-            .into_iter()
-            .chain(Program::ALL.map(Program::name))
-        {
+        for program in [abi::FLOOD_TX].into_iter().chain(Program::ALL.map(Program::name)) {
             load_program(&mut object, program)?;
         }
         set_tail_call(&mut maps, &mut object)?;

@@ -59,13 +59,7 @@ pub(super) const ALL: [Layout; 14] = [
 
 /// A layout by its key and value types.
 const fn layout<K, V>(name: &'static str, kind: MapType, capacity: usize) -> Layout {
-    Layout {
-        name,
-        kind,
-        key: size_of::<K>(),
-        value: size_of::<V>(),
-        capacity,
-    }
+    Layout { name, kind, key: size_of::<K>(), value: size_of::<V>(), capacity }
 }
 
 /// Whether a pin of this name is a map of ours.
@@ -87,11 +81,7 @@ pub(super) fn check_pins(directory: &Path) -> Result<(), DatapathError> {
         };
         let expected = layout.print();
         if found != expected {
-            return Err(DatapathError::Layout {
-                path,
-                found,
-                expected,
-            });
+            return Err(DatapathError::Layout { path, found, expected });
         }
     }
     Ok(())

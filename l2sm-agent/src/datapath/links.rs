@@ -72,12 +72,7 @@ impl Links {
         let config = MapInfo::from_pin(pins.maps().join(layout::CONFIG.name));
         let config =
             config.map_err(|error| DatapathError::map("read", layout::CONFIG.name, &error))?;
-        Ok(Self {
-            object,
-            pins,
-            attaching,
-            config_id: config.id(),
-        })
+        Ok(Self { object, pins, attaching, config_id: config.id() })
     }
 
     pub(super) fn attaching(&self) -> Attaching {
@@ -98,11 +93,7 @@ impl Links {
     /// Has every hook whose program uses the maps of this ABI run this object's program, in place:
     /// there is never no program, and never two.
     pub(super) fn update_all(&mut self) -> Result<(), DatapathError> {
-        for attached in self
-            .attached()?
-            .into_iter()
-            .filter(|attached| attached.same_maps)
-        {
+        for attached in self.attached()?.into_iter().filter(|attached| attached.same_maps) {
             self.attach(attached.hook)?;
         }
         Ok(())
@@ -139,11 +130,7 @@ impl Links {
 
 /// Whether a program uses this map.
 fn uses_map(program: &ProgramInfo, map: u32) -> bool {
-    program
-        .map_ids()
-        .ok()
-        .flatten()
-        .is_some_and(|maps| maps.contains(&map))
+    program.map_ids().ok().flatten().is_some_and(|maps| maps.contains(&map))
 }
 
 /// The name of a device; `None`: there is none.
@@ -155,9 +142,5 @@ fn device_name(device: IfIndex) -> Option<String> {
 
 /// The error of a hook whose device is gone.
 fn no_device(verb: &'static str, hook: Hook) -> DatapathError {
-    DatapathError::Hook {
-        verb,
-        hook,
-        reason: "no such device".to_owned(),
-    }
+    DatapathError::Hook { verb, hook, reason: "no such device".to_owned() }
 }

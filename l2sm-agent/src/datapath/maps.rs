@@ -35,36 +35,42 @@ pub(super) struct Maps {
     pub(super) neigh: Table<NeighKey, NeighEntry>,
     pub(super) ports: Table<u32, PortEntry>,
     pub(super) counters: Counters,
-    pub(super) progs: ProgramArray<MapData>,
+    pub(super) progs: Box<ProgramArray<MapData>>,
 }
 
 impl Maps {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(object: &mut Ebpf) -> Result<Self, DatapathError> {
-        let mut take = |layout: Layout| take(object, layout);
         Ok(Self {
-            config: Config::new(take(layout::CONFIG)?)?,
-            uplinks: Table::new(take(layout::UPLINKS)?, layout::UPLINKS)?,
-            locals: Table::new(take(layout::LOCALS)?, layout::LOCALS)?,
-            vteps: Table::new(take(layout::VTEPS)?, layout::VTEPS)?,
-            sources: Table::new(take(layout::SOURCES)?, layout::SOURCES)?,
-            flood: Table::new(take(layout::FLOOD)?, layout::FLOOD)?,
-            segments: Table::new(take(layout::SEGMENTS)?, layout::SEGMENTS)?,
-            members: Table::new(take(layout::MEMBERS)?, layout::MEMBERS)?,
-            fdb: Table::new(take(layout::FDB)?, layout::FDB)?,
-            neigh: Table::new(take(layout::NEIGH)?, layout::NEIGH)?,
-            ports: Table::new(take(layout::PORTS)?, layout::PORTS)?,
-            counters: Counters::new(take(layout::TRAFFIC)?, take(layout::DROPS)?)?,
-            progs: ProgramArray::try_from(take(layout::PROGS)?)
-                .map_err(|error| wrong(layout::PROGS, &error))?,
+            config: Config(take(object, layout::CONFIG)?),
+            uplinks: Table::take(object, layout::UPLINKS)?,
+            locals: Table::take(object, layout::LOCALS)?,
+            vteps: Table::take(object, layout::VTEPS)?,
+            sources: Table::take(object, layout::SOURCES)?,
+            flood: Table::take(object, layout::FLOOD)?,
+            segments: Table::take(object, layout::SEGMENTS)?,
+            members: Table::take(object, layout::MEMBERS)?,
+            fdb: Table::take(object, layout::FDB)?,
+            neigh: Table::take(object, layout::NEIGH)?,
+            ports: Table::take(object, layout::PORTS)?,
+            counters: Counters {
+                traffic: take(object, layout::TRAFFIC)?,
+                drops: take(object, layout::DROPS)?,
+            },
+            progs: take(object, layout::PROGS)?,
         })
     }
 }
 
-/// One map of a loaded object.
-fn take(object: &mut Ebpf, layout: Layout) -> Result<Map, DatapathError> {
+/// One map of a loaded object, typed.
+fn take<T: TryFrom<Map, Error = MapError>>(
+    object: &mut Ebpf,
+    layout: Layout,
+) -> Result<Box<T>, DatapathError> {
     let missing = || DatapathError::Object(format!("it has no map {}", layout.name));
-    object.take_map(layout.name).ok_or_else(missing)
+    let map = object.take_map(layout.name).ok_or_else(missing)?;
+    let map = T::try_from(map).map_err(|error| wrong(layout, &error))?;
+    Ok(Box::new(map))
 }
 
 /// The error of a map that the object has with another type.
@@ -75,12 +81,12 @@ fn wrong(layout: Layout, error: &MapError) -> DatapathError {
 /// A hash map that only the agent adds to.
 pub(super) struct Table<K, V> {
     layout: Layout,
-    map: HashMap<MapData, K, V>,
+    map: Box<HashMap<MapData, K, V>>,
 }
 
 impl<K: Pod + Ord, V: Pod> Table<K, V> {
-    fn new(map: Map, layout: Layout) -> Result<Self, DatapathError> {
-        let map = HashMap::try_from(map).map_err(|error| wrong(layout, &error))?;
+    fn take(object: &mut Ebpf, layout: Layout) -> Result<Self, DatapathError> {
+        let map = take(object, layout)?;
         Ok(Self { layout, map })
     }
 
@@ -99,11 +105,7 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
     }
 
     pub(super) fn put(&mut self, key: &K, value: &V) -> Result<(), DatapathError> {
-        let Layout {
-            name: map,
-            capacity,
-            ..
-        } = self.layout;
+        let Layout { name: map, capacity, .. } = self.layout;
         self.map.insert(key, value, 0).map_err(|error| {
             if is_errno(&error, Errno::E2BIG) {
                 DatapathError::MapFull { map, capacity }
@@ -123,15 +125,9 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
 }
 
 /// `CONFIG`: an array of one entry, which zeroes mean "not written".
-pub(super) struct Config(Array<MapData, ConfigEntry>);
+pub(super) struct Config(Box<Array<MapData, ConfigEntry>>);
 
 impl Config {
-    fn new(map: Map) -> Result<Self, DatapathError> {
-        Array::try_from(map)
-            .map(Self)
-            .map_err(|error| wrong(layout::CONFIG, &error))
-    }
-
     pub(super) fn read(&self) -> Result<Option<ConfigEntry>, DatapathError> {
         let entry = self.0.get(&0, 0);
         let entry =
@@ -148,29 +144,15 @@ impl Config {
 }
 
 /// What a new array holds.
-const UNWRITTEN: ConfigEntry = ConfigEntry {
-    abi: 0,
-    port: 0,
-    mark: 0,
-    vxlan_ifindex: 0,
-    flags: 0,
-};
+const UNWRITTEN: ConfigEntry = ConfigEntry { abi: 0, port: 0, mark: 0, vxlan_ifindex: 0, flags: 0 };
 
 /// `TRAFFIC` and `DROPS`: written by the programs, one copy a CPU.
 pub(super) struct Counters {
-    traffic: PerCpuArray<MapData, Traffic>,
-    drops: PerCpuHashMap<MapData, DropKey, u64>,
+    traffic: Box<PerCpuArray<MapData, Traffic>>,
+    drops: Box<PerCpuHashMap<MapData, DropKey, u64>>,
 }
 
 impl Counters {
-    fn new(traffic: Map, drops: Map) -> Result<Self, DatapathError> {
-        Ok(Self {
-            traffic: PerCpuArray::try_from(traffic)
-                .map_err(|error| wrong(layout::TRAFFIC, &error))?,
-            drops: PerCpuHashMap::try_from(drops).map_err(|error| wrong(layout::DROPS, &error))?,
-        })
-    }
-
     /// Slots that have counted something, all CPUs together.
     pub(super) fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError> {
         let mut slots = BTreeMap::new();
@@ -188,17 +170,9 @@ impl Counters {
     /// Drops, all CPUs together.
     pub(super) fn drops(&self) -> Result<BTreeMap<DropKey, u64>, DatapathError> {
         let sum = |(key, cpus): (DropKey, aya::maps::PerCpuValues<u64>)| {
-            (
-                key,
-                cpus.iter()
-                    .fold(0u64, |sum, count| sum.wrapping_add(*count)),
-            )
+            (key, cpus.iter().fold(0u64, |sum, count| sum.wrapping_add(*count)))
         };
-        let drops = self
-            .drops
-            .iter()
-            .map(|entry| entry.map(sum))
-            .collect::<Result<_, _>>();
+        let drops = self.drops.iter().map(|entry| entry.map(sum)).collect::<Result<_, _>>();
         drops.map_err(|error| DatapathError::map("read", layout::DROPS.name, &error))
     }
 }

@@ -79,25 +79,15 @@ mod tests {
 
     use super::*;
 
-    const PORT: PortEntry = PortEntry {
-        vni: 7,
-        flags: 0,
-        slot: 1,
-        ipv4: [0; 4],
-        ipv6: [0; 16],
-        mac: [2; 6],
-        group: 0,
-    };
+    const PORT: PortEntry =
+        PortEntry { vni: 7, flags: 0, slot: 1, ipv4: [0; 4], ipv6: [0; 16], mac: [2; 6], group: 0 };
 
     #[test]
     fn a_refused_change_changes_nothing() {
         let mut datapath = MemoryDatapath::new();
         datapath.refuse(|change| matches!(change, Change::PutPort(4, _)));
         let error = datapath.apply(&Change::PutPort(4, PORT)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "put PORTS device 4: vni 7, 02:02:02:02:02:02: refused"
-        );
+        assert_eq!(error.to_string(), "put PORTS device 4: vni 7, 02:02:02:02:02:02: refused");
         datapath.apply(&Change::PutPort(5, PORT)).unwrap();
         assert_eq!(datapath.read().unwrap().ports, BTreeMap::from([(5, PORT)]));
     }
@@ -105,21 +95,12 @@ mod tests {
     #[test]
     fn a_forwarder_that_the_programs_marked_stays_one() {
         let mut datapath = MemoryDatapath::new();
-        let marked = PortEntry {
-            flags: port_flags::FORWARDER,
-            ..PORT
-        };
+        let marked = PortEntry { flags: port_flags::FORWARDER, ..PORT };
         datapath.image.ports.insert(5, marked);
         datapath.apply(&Change::PutPort(5, PORT)).unwrap();
         assert_eq!(datapath.image.ports[&5], marked);
-        let other = PortEntry {
-            mac: [4; 6],
-            ..PORT
-        };
+        let other = PortEntry { mac: [4; 6], ..PORT };
         datapath.apply(&Change::PutPort(5, other)).unwrap();
-        assert_eq!(
-            datapath.image.ports[&5], other,
-            "another pod on the same ifindex"
-        );
+        assert_eq!(datapath.image.ports[&5], other, "another pod on the same ifindex");
     }
 }

@@ -16,16 +16,14 @@ pub(super) fn load_object(pins: &Pins) -> Result<Ebpf, DatapathError> {
     for map in layout::ALL {
         loader.map_pin_path(map.name, directory.join(map.name));
     }
-    let loaded = loader.load(OBJECT);
-    loaded.map_err(|error| DatapathError::load("make the maps".to_owned(), &error))
+    let object = loader.load(OBJECT);
+    object.map_err(|error| DatapathError::load("make the maps".to_owned(), &error))
 }
 
 /// Has the kernel verify and load one program.
 pub(super) fn load_program(object: &mut Ebpf, name: &str) -> Result<(), DatapathError> {
     let program = classifier(object, name)?;
-    program
-        .load()
-        .map_err(|error| DatapathError::program(name, error))
+    program.load().map_err(|error| DatapathError::program(name, error))
 }
 
 /// A program of the object.
@@ -42,9 +40,7 @@ pub(super) fn classifier<'a>(
 /// Makes the flood program reachable, before any program that reaches for it is attached.
 pub(super) fn set_tail_call(maps: &mut Maps, object: &mut Ebpf) -> Result<(), DatapathError> {
     let program = classifier(object, abi::FLOOD_TX)?;
-    let program = program
-        .fd()
-        .map_err(|error| DatapathError::program(abi::FLOOD_TX, error))?;
+    let program = program.fd().map_err(|error| DatapathError::program(abi::FLOOD_TX, error))?;
     let set = maps.progs.set(abi::PROGS_FLOOD_TX, program, 0);
     set.map_err(|error| DatapathError::map("write", layout::PROGS.name, &error))
 }
@@ -54,7 +50,5 @@ pub(super) fn program_id(object: &Ebpf, program: Program) -> Result<u32, Datapat
     let name = program.name();
     let missing = || DatapathError::Object(format!("it has no program {name}"));
     let info = object.program(name).ok_or_else(missing)?.info();
-    Ok(info
-        .map_err(|error| DatapathError::program(name, error))?
-        .id())
+    Ok(info.map_err(|error| DatapathError::program(name, error))?.id())
 }

@@ -23,17 +23,15 @@ use nix::{
 /// How long the kernel may take for what it does in its own time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs a test in a thread of its own, which has a network namespace of its own: it ends with the
+/// Needs root. Runs a test in a thread of its own, which has a network namespace of its own: it ends with the
 /// thread, whatever happens.
 pub(crate) fn sandboxed(name: &str, test: impl FnOnce(&Sandbox) + Send) {
     let bpffs = PathBuf::from(format!("/sys/fs/bpf/l2sm-test-{}-{name}", process::id()));
     let result = thread::scope(|scope| {
         let test = || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace (these tests need root)");
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
             ensure_bpffs(&bpffs).unwrap();
-            test(&Sandbox {
-                bpffs: bpffs.clone(),
-            });
+            test(&Sandbox { bpffs: bpffs.clone() });
         };
         scope.spawn(test).join()
     });
@@ -57,61 +55,13 @@ impl Sandbox {
         KernelDatapath::open(&self.bpffs).unwrap()
     }
 
-    /// Makes a veth `name`, with other end `name` + `p`; its hook as a port.
-    pub(crate) fn port(&self, name: &str) -> Hook {
-        run(
-            "ip",
-            &[
-                "link",
-                "add",
-                name,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                &format!("{name}p"),
-            ],
-        );
-        self.hook(name, Program::PortRx)
-    }
-
-    pub(crate) fn hook(&self, device: &str, program: Program) -> Hook {
-        Hook {
-            device: IfIndex(if_nametoindex(device).unwrap()),
-            program,
-        }
-    }
-
-    /// The tcx programs on a device, in the order that they run.
-    pub(crate) fn programs(&self, device: &str) -> Vec<u32> {
-        let (_, programs) = SchedClassifier::query_tcx(device, TcAttachType::Ingress).unwrap();
-        programs
-            .iter()
-            .map(aya::programs::ProgramInfo::id)
-            .collect()
-    }
-
-    /// The ingress filters on a device, as tc prints them.
-    pub(crate) fn filters(&self, device: &str) -> Vec<String> {
-        let printed = run("tc", &["filter", "show", "dev", device, "ingress"]);
-        printed
-            .lines()
-            .filter(|line| line.contains("handle"))
-            .map(str::to_owned)
-            .collect()
-    }
-
     pub(crate) fn link_pin(&self, hook: Hook) -> PathBuf {
-        self.bpffs
-            .join(format!("links/{}-{}", hook.device.0, hook.program.name()))
+        self.bpffs.join(format!("links/{}-{}", hook.device.0, hook.program.name()))
     }
 
     /// The kernel's number of a pinned link.
     pub(crate) fn link_id(&self, hook: Hook) -> u32 {
-        FdLink::from(PinnedLink::from_pin(self.link_pin(hook)).unwrap())
-            .info()
-            .unwrap()
-            .id()
+        FdLink::from(PinnedLink::from_pin(self.link_pin(hook)).unwrap()).info().unwrap().id()
     }
 
     /// Attaches somebody else's program before all others on a device, and pins its link; its number.
@@ -130,16 +80,36 @@ impl Sandbox {
         link.pin(directory.join("link")).unwrap();
         program.info().unwrap().id()
     }
+}
 
-    /// Pins a map of somebody else.
-    pub(crate) fn pin_foreign_map(&self, path: &Path) {
-        let path = path.to_str().unwrap();
-        let kind = [
-            "type", "array", "key", "4", "value", "4", "entries", "1", "name", "theirs",
-        ];
-        let arguments: Vec<&str> = ["map", "create", path].into_iter().chain(kind).collect();
-        run("bpftool", &arguments);
-    }
+/// Makes a veth `name`, with other end `name` + `p`; its hook as a port.
+pub(crate) fn port(name: &str) -> Hook {
+    run("ip", &["link", "add", name, "type", "veth", "peer", "name", &format!("{name}p")]);
+    hook(name, Program::PortRx)
+}
+
+pub(crate) fn hook(device: &str, program: Program) -> Hook {
+    Hook { device: IfIndex(if_nametoindex(device).unwrap()), program }
+}
+
+/// The tcx programs on a device, in the order that they run.
+pub(crate) fn programs(device: &str) -> Vec<u32> {
+    let (_, programs) = SchedClassifier::query_tcx(device, TcAttachType::Ingress).unwrap();
+    programs.iter().map(aya::programs::ProgramInfo::id).collect()
+}
+
+/// The ingress filters on a device, as tc prints them.
+pub(crate) fn filters(device: &str) -> Vec<String> {
+    let printed = run("tc", &["filter", "show", "dev", device, "ingress"]);
+    printed.lines().filter(|line| line.contains("handle")).map(str::to_owned).collect()
+}
+
+/// Pins a map of somebody else.
+pub(crate) fn pin_foreign_map(path: &Path) {
+    let path = path.to_str().unwrap();
+    let kind = ["type", "array", "key", "4", "value", "4", "entries", "1", "name", "theirs"];
+    let arguments: Vec<&str> = ["map", "create", path].into_iter().chain(kind).collect();
+    run("bpftool", &arguments);
 }
 
 /// Runs a program in the test's namespace; what it printed.
@@ -154,10 +124,7 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         thread::yield_now();
     }
 }

@@ -71,11 +71,7 @@ impl Change {
     /// The flood list that this removes a chunk of. A frame may be on its way along the list when
     /// `SEGMENTS` already names another one: whoever applies the plan waits before this.
     pub const fn retires_flood_list(&self) -> Option<u32> {
-        if let Self::DeleteFlood(key) = self {
-            Some(key.flood_id)
-        } else {
-            None
-        }
+        if let Self::DeleteFlood(key) = self { Some(key.flood_id) } else { None }
     }
 
     /// The map that this changes; `None` for attaching and detaching.
@@ -134,11 +130,7 @@ impl fmt::Display for Change {
             ),
             Self::ClearConfig => f.write_str("clear CONFIG"),
             Self::PutUplink(device, uplink) => {
-                write!(
-                    f,
-                    "put UPLINKS device {device}: link-layer header {}",
-                    uplink.l2_len
-                )
+                write!(f, "put UPLINKS device {device}: link-layer header {}", uplink.l2_len)
             }
             Self::DeleteUplink(device) => write!(f, "delete UPLINKS device {device}"),
             Self::PutLocal(address, _) => write!(f, "put LOCALS {}", ip_from_16(*address)),
@@ -163,19 +155,11 @@ impl fmt::Display for Change {
             ),
             Self::DeleteSegment(vni) => write!(f, "delete SEGMENTS vni {vni}"),
             Self::PutMember(key, MemberEntry { vtep, group, .. }) => {
-                write!(
-                    f,
-                    "put MEMBERS {}: vtep {vtep}, group {group}",
-                    MemberName(key)
-                )
+                write!(f, "put MEMBERS {}: vtep {vtep}, group {group}", MemberName(key))
             }
             Self::DeleteMember(key) => write!(f, "delete MEMBERS {}", MemberName(key)),
             Self::PutFdb(key, entry) => {
-                let kind = if entry.kind == target_kind::PORT {
-                    "port"
-                } else {
-                    "vtep"
-                };
+                let kind = if entry.kind == target_kind::PORT { "port" } else { "vtep" };
                 write!(f, "put FDB {}: {kind} {}", FdbName(key), entry.target)
             }
             Self::DeleteFdb(key) => write!(f, "delete FDB {}", FdbName(key)),
@@ -184,12 +168,7 @@ impl fmt::Display for Change {
             }
             Self::DeleteNeigh(key) => write!(f, "delete NEIGH {}", NeighName(key)),
             Self::PutPort(device, port) => {
-                write!(
-                    f,
-                    "put PORTS device {device}: vni {}, {}",
-                    port.vni,
-                    Mac(port.mac)
-                )
+                write!(f, "put PORTS device {device}: vni {}, {}", port.vni, Mac(port.mac))
             }
             Self::DeletePort(device) => write!(f, "delete PORTS device {device}"),
             Self::Attach(hook) => write!(f, "attach {hook}"),

@@ -13,11 +13,7 @@ use crate::image::Image;
 /// room. Then the puts, referred before referrers. What the old state still referred to until
 /// then goes last: flood lists that `SEGMENTS` named, VTEPs that were targets.
 pub fn diff(desired: &Image, actual: &Image) -> Vec<Change> {
-    let mut plan = Plan {
-        desired,
-        actual,
-        changes: Vec::new(),
-    };
+    let mut plan = Plan { desired, actual, changes: Vec::new() };
     plan.detach();
     plan.delete_referrers();
     let lists = plan.delete_flood(None);
@@ -53,52 +49,25 @@ impl Plan<'_> {
     /// Deletes from the maps that no other map refers to, and then segments, which ports, members
     /// and known addresses refer to.
     fn delete_referrers(&mut self) {
-        let Self {
-            desired,
-            actual,
-            changes,
-        } = self;
+        let Self { desired, actual, changes } = self;
         delete(&actual.ports, &desired.ports, changes, Change::DeletePort);
         delete(&actual.neigh, &desired.neigh, changes, Change::DeleteNeigh);
         delete(&actual.fdb, &desired.fdb, changes, Change::DeleteFdb);
-        delete(
-            &actual.members,
-            &desired.members,
-            changes,
-            Change::DeleteMember,
-        );
-        delete(
-            &actual.segments,
-            &desired.segments,
-            changes,
-            Change::DeleteSegment,
-        );
-        delete(
-            &actual.sources,
-            &desired.sources,
-            changes,
-            Change::DeleteSource,
-        );
+        delete(&actual.members, &desired.members, changes, Change::DeleteMember);
+        delete(&actual.segments, &desired.segments, changes, Change::DeleteSegment);
+        delete(&actual.sources, &desired.sources, changes, Change::DeleteSource);
     }
 
     /// Deletes the chunks that are not desired. Before the puts (`done` is `None`): of lists that no
     /// remaining segment names; returns their numbers. After the puts: of all others.
     fn delete_flood(&mut self, done: Option<&BTreeSet<u32>>) -> BTreeSet<u32> {
-        let Self {
-            desired,
-            actual,
-            changes,
-        } = self;
+        let Self { desired, actual, changes } = self;
         let kept: BTreeSet<u32> = desired.flood.keys().map(|key| key.flood_id).collect();
         let named: BTreeSet<u32> = remaining(&actual.segments, &desired.segments)
             .map(|segment| segment.flood_id)
             .collect();
         let mut deleted = BTreeSet::new();
-        for key in actual
-            .flood
-            .keys()
-            .filter(|key| !desired.flood.contains_key(key))
-        {
+        for key in actual.flood.keys().filter(|key| !desired.flood.contains_key(key)) {
             let list = key.flood_id;
             let now = match done {
                 Some(done) => !done.contains(&list),
@@ -115,56 +84,39 @@ impl Plan<'_> {
     /// Deletes the VTEPs that are not desired. Before the puts (`done` is `None`): those that
     /// nothing of what remains refers to; returns their numbers. After the puts: all others.
     fn delete_vteps(&mut self, done: Option<&BTreeSet<u32>>) -> BTreeSet<u32> {
-        let gone = self
-            .actual
-            .vteps
-            .keys()
-            .filter(|id| !self.desired.vteps.contains_key(id));
+        let gone = self.actual.vteps.keys().filter(|id| !self.desired.vteps.contains_key(id));
         let mut gone: BTreeSet<u32> = gone.copied().collect();
         if gone.is_empty() {
             return gone;
         }
-        match done {
-            Some(done) => gone.retain(|id| !done.contains(id)),
-            None => {
-                let targets = self.remaining_targets();
-                gone.retain(|id| !targets.contains(id));
-            }
+        if let Some(done) = done {
+            gone.retain(|id| !done.contains(id));
+        } else {
+            let targets = self.remaining_targets();
+            gone.retain(|id| !targets.contains(id));
         }
-        self.changes
-            .extend(gone.iter().map(|id| Change::DeleteVtep(*id)));
+        self.changes.extend(gone.iter().map(|id| Change::DeleteVtep(*id)));
         gone
     }
 
     /// The VTEPs that are referred to when the referrers that are not desired have gone and nothing
     /// has been put. Flood lists count whole: those that no segment names may be walked still.
     fn remaining_targets(&self) -> BTreeSet<u32> {
-        let Self {
-            desired, actual, ..
-        } = self;
+        let Self { desired, actual, .. } = self;
         let stations = remaining(&actual.fdb, &desired.fdb)
             .filter(|entry| entry.kind == target_kind::VTEP)
             .map(|entry| entry.target);
         let members = remaining(&actual.members, &desired.members).map(|member| member.vtep);
         let sources = remaining(&actual.sources, &desired.sources).copied();
         let receivers = actual.flood.values().flat_map(|chunk| &chunk.entries);
-        let receivers = receivers
-            .filter(|entry| entry.kind == target_kind::VTEP)
-            .map(|entry| entry.target);
-        stations
-            .chain(members)
-            .chain(sources)
-            .chain(receivers)
-            .collect()
+        let receivers =
+            receivers.filter(|entry| entry.kind == target_kind::VTEP).map(|entry| entry.target);
+        stations.chain(members).chain(sources).chain(receivers).collect()
     }
 
     /// Puts what others refer to.
     fn put_referred(&mut self) {
-        let Self {
-            desired,
-            actual,
-            changes,
-        } = self;
+        let Self { desired, actual, changes } = self;
         match (desired.config, actual.config) {
             (Some(config), before) if before != Some(config) => {
                 changes.push(Change::PutConfig(config));
@@ -172,33 +124,13 @@ impl Plan<'_> {
             (None, Some(_)) => changes.push(Change::ClearConfig),
             _ => {}
         }
-        delete(
-            &actual.uplinks,
-            &desired.uplinks,
-            changes,
-            Change::DeleteUplink,
-        );
-        put(
-            &desired.uplinks,
-            &actual.uplinks,
-            changes,
-            Change::PutUplink,
-        );
-        delete(
-            &actual.locals,
-            &desired.locals,
-            changes,
-            Change::DeleteLocal,
-        );
+        delete(&actual.uplinks, &desired.uplinks, changes, Change::DeleteUplink);
+        put(&desired.uplinks, &actual.uplinks, changes, Change::PutUplink);
+        delete(&actual.locals, &desired.locals, changes, Change::DeleteLocal);
         put(&desired.locals, &actual.locals, changes, Change::PutLocal);
         let vtep = |id, vtep| Change::PutVtep(id, Box::new(vtep));
         put(&desired.vteps, &actual.vteps, changes, vtep);
-        put(
-            &desired.sources,
-            &actual.sources,
-            changes,
-            Change::PutSource,
-        );
+        put(&desired.sources, &actual.sources, changes, Change::PutSource);
         let chunks = changes.len();
         let chunk = |key, chunk| Change::PutFlood(key, Box::new(chunk));
         put(&desired.flood, &actual.flood, changes, chunk);
@@ -210,23 +142,9 @@ impl Plan<'_> {
 
     /// Puts what refers to others.
     fn put_referrers(&mut self) {
-        let Self {
-            desired,
-            actual,
-            changes,
-        } = self;
-        put(
-            &desired.segments,
-            &actual.segments,
-            changes,
-            Change::PutSegment,
-        );
-        put(
-            &desired.members,
-            &actual.members,
-            changes,
-            Change::PutMember,
-        );
+        let Self { desired, actual, changes } = self;
+        put(&desired.segments, &actual.segments, changes, Change::PutSegment);
+        put(&desired.members, &actual.members, changes, Change::PutMember);
         put(&desired.fdb, &actual.fdb, changes, Change::PutFdb);
         put(&desired.neigh, &actual.neigh, changes, Change::PutNeigh);
         put(&desired.ports, &actual.ports, changes, Change::PutPort);
@@ -251,9 +169,7 @@ fn put<K: Ord + Copy, V: Copy + PartialEq>(
     changes: &mut Vec<Change>,
     change: impl Fn(K, V) -> Change,
 ) {
-    let new = desired
-        .iter()
-        .filter(|(key, value)| actual.get(key) != Some(value));
+    let new = desired.iter().filter(|(key, value)| actual.get(key) != Some(value));
     changes.extend(new.map(|(key, value)| change(*key, *value)));
 }
 
@@ -262,8 +178,5 @@ fn remaining<'a, K: Ord, V>(
     actual: &'a BTreeMap<K, V>,
     desired: &'a BTreeMap<K, V>,
 ) -> impl Iterator<Item = &'a V> {
-    actual
-        .iter()
-        .filter(|(key, _)| desired.contains_key(key))
-        .map(|(_, value)| value)
+    actual.iter().filter(|(key, _)| desired.contains_key(key)).map(|(_, value)| value)
 }

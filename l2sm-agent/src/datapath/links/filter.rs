@@ -34,33 +34,22 @@ pub(super) fn attached(config_id: u32) -> Result<Vec<Attached>, DatapathError> {
     let devices = if_nameindex().map_err(|error| DatapathError::Load(error.to_string()))?;
     let mut attached = Vec::new();
     for device in &devices {
-        attached.extend(find(IfIndex(device.index()), config_id)?);
+        attached.extend(find(IfIndex(device.index()), config_id));
     }
     Ok(attached)
 }
 
 /// Our filter on one device.
-fn find(device: IfIndex, config_id: u32) -> Result<Option<Attached>, DatapathError> {
-    let Ok(filters) = dump(device) else {
-        return Ok(None);
-    };
-    let Some(filter) = filters.into_iter().find_map(|filter| Filter::ours(&filter)) else {
-        return Ok(None);
-    };
-    let hook = Hook {
-        device,
-        program: filter.program,
-    };
-    let programs = loaded_programs().filter_map(Result::ok);
-    let program = programs
-        .into_iter()
-        .find(|program| program.id() == filter.program_id);
-    let same_maps = program.is_some_and(|program| uses_map(&program, config_id));
-    Ok(Some(Attached {
-        hook,
+fn find(device: IfIndex, config_id: u32) -> Option<Attached> {
+    let filters = dump(device).ok()?;
+    let filter = filters.iter().find_map(Filter::ours)?;
+    let mut programs = loaded_programs().filter_map(Result::ok);
+    let program = programs.find(|program| program.id() == filter.program_id);
+    Some(Attached {
+        hook: Hook { device, program: filter.program },
         program: filter.program_id,
-        same_maps,
-    }))
+        same_maps: program.is_some_and(|program| uses_map(&program, config_id)),
+    })
 }
 
 /// Replaces our filter, or adds it.
@@ -70,27 +59,18 @@ pub(super) fn attach(
     hook: Hook,
 ) -> Result<(), DatapathError> {
     let error = |error: &dyn std::error::Error| DatapathError::hook("attach", hook, error);
-    let there = dump(hook.device)
-        .map_err(|e| error(&e))?
-        .iter()
-        .any(|f| Filter::ours(f).is_some());
+    let there = dump(hook.device).map_err(|e| error(&e))?.iter().any(|f| Filter::ours(f).is_some());
     let id = if there {
         let link = ours_on(device).map_err(|e| error(&e))?;
         program.attach_to_link(link)
     } else {
         // It may be there already, somebody else's or ours.
         drop(qdisc_add_clsact(device));
-        let options = NlOptions {
-            priority: PRIORITY,
-            handle: HANDLE,
-            classid: None,
-        };
+        let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
         let options = TcAttachOptions::Netlink(options);
         program.attach_with_options(device, TcAttachType::Ingress, options)
     };
-    let link = id
-        .and_then(|id| program.take_link(id))
-        .map_err(|e| error(&e))?;
+    let link = id.and_then(|id| program.take_link(id)).map_err(|e| error(&e))?;
     // Dropping it would remove the filter.
     std::mem::forget(link);
     Ok(())
@@ -106,8 +86,7 @@ pub(super) fn detach(hook: Hook) -> Result<(), DatapathError> {
         return Ok(());
     }
     let link = ours_on(&device).map_err(|_gone| no_device("detach", hook))?;
-    link.detach()
-        .map_err(|error| DatapathError::hook("detach", hook, &error))
+    link.detach().map_err(|error| DatapathError::hook("detach", hook, &error))
 }
 
 /// Removes our filters from every device; says which.
@@ -115,12 +94,8 @@ pub(in crate::datapath) fn remove_all() -> Vec<String> {
     let Ok(attached) = attached(0) else {
         return Vec::new();
     };
-    let removed = attached
-        .into_iter()
-        .filter(|attached| detach(attached.hook).is_ok());
-    removed
-        .map(|attached| format!("filter {}", attached.hook))
-        .collect()
+    let removed = attached.into_iter().filter(|attached| detach(attached.hook).is_ok());
+    removed.map(|attached| format!("filter {}", attached.hook)).collect()
 }
 
 /// aya's handle on our filter.
@@ -142,29 +117,22 @@ impl Filter {
         if priority != u32::from(PRIORITY) || handle != u32::from(HANDLE) {
             return None;
         }
-        let options = message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                TcAttribute::Options(options) => Some(options),
-                _ => None,
-            })?;
         let mut program = None;
         let mut program_id = None;
-        for option in options {
-            match option {
-                TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => {
-                    program = Program::from_name(name);
-                }
-                TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => program_id = Some(*id),
-                _ => {}
+        for option in message.attributes.iter().flat_map(options) {
+            if let TcOption::Bpf(TcFilterBpfOption::ProgName(name)) = option {
+                program = Program::from_name(name);
+            } else if let TcOption::Bpf(TcFilterBpfOption::ProgId(id)) = option {
+                program_id = Some(*id);
             }
         }
-        Some(Self {
-            program: program?,
-            program_id: program_id?,
-        })
+        Some(Self { program: program?, program_id: program_id? })
     }
+}
+
+/// The options in an attribute.
+fn options(attribute: &TcAttribute) -> &[TcOption] {
+    if let TcAttribute::Options(options) = attribute { options } else { &[] }
 }
 
 /// The ingress filters of a device; none where it has no clsact qdisc.
@@ -199,13 +167,14 @@ fn take_filters(mut datagram: &[u8], filters: &mut Vec<TcMessage>) -> io::Result
         let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram)
             .map_err(io::Error::other)?;
         let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
-        match message.payload {
-            NetlinkPayload::Done(_) => return Ok(false),
-            NetlinkPayload::Error(error) => return Err(error.to_io()),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewTrafficFilter(filter)) => {
-                filters.push(filter);
-            }
-            _ => {}
+        if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewTrafficFilter(filter)) =
+            message.payload
+        {
+            filters.push(filter);
+        } else if let NetlinkPayload::Error(error) = message.payload {
+            return Err(error.to_io());
+        } else if let NetlinkPayload::Done(_) = message.payload {
+            return Ok(false);
         }
         // Messages are aligned to four bytes.
         let next = length.max(16).next_multiple_of(4).min(datagram.len());

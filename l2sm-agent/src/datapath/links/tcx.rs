@@ -19,11 +19,7 @@ pub(super) fn attached(pins: &Pins, config_id: u32) -> Result<Vec<Attached>, Dat
         match open(hook, pins)? {
             Pin::Live { program, .. } => {
                 let same_maps = uses_map(&program, config_id);
-                attached.push(Attached {
-                    hook,
-                    program: program.id(),
-                    same_maps,
-                });
+                attached.push(Attached { hook, program: program.id(), same_maps });
             }
             Pin::Stale => remove(&pins.link(hook))?,
             Pin::None | Pin::Foreign(_) => {}
@@ -63,10 +59,7 @@ pub(super) fn detach(hook: Hook, pins: &Pins) -> Result<(), DatapathError> {
     match open(hook, pins)? {
         Pin::Live { .. } | Pin::Stale => remove(&pins.link(hook)),
         Pin::None => Ok(()),
-        Pin::Foreign(reason) => Err(DatapathError::Pins {
-            path: pins.link(hook),
-            reason,
-        }),
+        Pin::Foreign(reason) => Err(DatapathError::Pins { path: pins.link(hook), reason }),
     }
 }
 
@@ -76,7 +69,7 @@ enum Pin {
     /// A link that runs this program on the hook's device.
     Live {
         link: FdLink,
-        program: ProgramInfo,
+        program: Box<ProgramInfo>,
     },
     /// A link whose device is gone.
     Stale,
@@ -111,10 +104,8 @@ fn open(hook: Hook, pins: &Pins) -> Result<Pin, DatapathError> {
     };
     // The link itself does not say its device to aya. Its program is on the device only if the link
     // is: another link with that program there would have this very pin.
-    let program = programs
-        .into_iter()
-        .find(|program| program.id() == info.program_id());
-    Ok(program.map_or(Pin::Stale, |program| Pin::Live { link, program }))
+    let program = programs.into_iter().find(|program| program.id() == info.program_id());
+    Ok(program.map_or(Pin::Stale, |program| Pin::Live { link, program: Box::new(program) }))
 }
 
 /// Replaces the program of a link, in one step.
@@ -128,8 +119,6 @@ fn update(program: &mut SchedClassifier, link: FdLink, hook: Hook) -> Result<(),
 
 /// Removes a pin.
 fn remove(path: &Path) -> Result<(), DatapathError> {
-    fs::remove_file(path).map_err(|error| DatapathError::Pins {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
+    fs::remove_file(path)
+        .map_err(|error| DatapathError::Pins { path: path.to_owned(), reason: error.to_string() })
 }
