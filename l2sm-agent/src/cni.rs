@@ -1,0 +1,160 @@
+//! The socket's verbs: attach, detach, status.
+//!
+//! What it needs of the rest of the agent it asks for by the traits here, so that it is tested
+//! without a kernel and without a controller.
+
+mod attach;
+mod detach;
+mod fault;
+mod gone;
+mod journal;
+mod server;
+mod status;
+
+use std::{future::Future, sync::Arc};
+
+use l2sm_api::{
+    grpc::v1::{AttachReply, AttachRequest, DetachReply, DetachRequest},
+    socket::{Answer, Reply, Request},
+};
+use thiserror::Error;
+use tokio::sync::{Mutex, mpsc, watch};
+use tonic::Status;
+
+pub(crate) use self::journal::path as journal_path;
+pub use self::{
+    journal::Journal,
+    server::{ListenError, Listener},
+};
+use crate::state::{Counters, Desired, Identity, Outcome};
+
+/// The controller, as the socket's verbs need it.
+pub trait Controller: Send + Sync + 'static {
+    /// URL of the one that is followed now.
+    fn url(&self) -> Option<String>;
+
+    /// Whether attachments are made by request; `None`: none is followed.
+    fn attaches_by_request(&self) -> Option<bool>;
+
+    /// `Dataplane.Attach`.
+    fn attach(
+        &self,
+        request: AttachRequest,
+    ) -> impl Future<Output = Result<AttachReply, Status>> + Send;
+
+    /// `Dataplane.Detach`.
+    fn detach(
+        &self,
+        request: DetachRequest,
+    ) -> impl Future<Output = Result<DetachReply, Status>> + Send;
+
+    /// Returns once one is followed; false: none ever will be.
+    fn wait(&self) -> impl Future<Output = bool> + Send;
+}
+
+/// The node, as the socket's verbs need it.
+pub trait Node: Send + Sync + 'static {
+    /// Looks into the namespace at `path`. Blocks.
+    ///
+    /// # Errors
+    /// See [`Unseen`].
+    fn look(&self, path: &str) -> Result<Inside, Unseen>;
+
+    /// The counters as they stand.
+    fn counters(&self) -> impl Future<Output = Result<Counters, String>> + Send;
+}
+
+/// What is in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// Inode: its identity.
+    pub inode: u64,
+    /// Names of its interfaces.
+    pub names: Vec<String>,
+}
+
+/// Why nothing can be seen of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unseen {
+    /// It is not there (any more).
+    #[error("{0}")]
+    Gone(String),
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Serves the verbs.
+#[derive(Debug)]
+pub struct Service<C, N> {
+    controller: C,
+    node: Arc<N>,
+    identity: Identity,
+    desired: watch::Sender<Desired>,
+    outcomes: watch::Receiver<Outcome>,
+    wake: mpsc::UnboundedSender<()>,
+    journal: Mutex<Journal>,
+    /// One attachment at a time chooses its name.
+    naming: Mutex<()>,
+}
+
+/// The channels that a service shares with the rest of the agent.
+#[derive(Debug)]
+pub struct Channels {
+    /// What is desired: releases are noted there.
+    pub desired: watch::Sender<Desired>,
+    /// What came of it.
+    pub outcomes: watch::Receiver<Outcome>,
+    /// Wakes the reconciler.
+    pub wake: mpsc::UnboundedSender<()>,
+}
+
+impl<C: Controller, N: Node> Service<C, N> {
+    /// A service of the node `identity`. What `journal` holds counts as released from now on.
+    pub fn new(
+        controller: C,
+        node: N,
+        identity: Identity,
+        channels: Channels,
+        journal: Journal,
+    ) -> Self {
+        let Channels { desired, outcomes, wake } = channels;
+        desired.send_modify(|desired| {
+            desired.released.extend(journal.keys().map(|key| (key.clone(), None)));
+        });
+        let (node, journal) = (Arc::new(node), Mutex::new(journal));
+        let naming = Mutex::new(());
+        Self { controller, node, identity, desired, outcomes, wake, journal, naming }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request) -> Reply {
+        let answer = match request {
+            Request::Attach(request) => self.attach(request).await.map(Answer::Attached),
+            Request::Detach(request) => self.detach(request).await.map(Answer::Detached),
+            Request::Status => Ok(Answer::Status(self.status().await)),
+        };
+        answer.map_or_else(Reply::Error, Reply::Ok)
+    }
+
+    /// Looks into a namespace without holding a runtime thread up.
+    async fn look(&self, path: &str) -> Result<Inside, Unseen> {
+        let (node, path) = (Arc::clone(&self.node), path.to_owned());
+        let looked = tokio::task::spawn_blocking(move || node.look(&path)).await;
+        looked.unwrap_or_else(|why| Err(Unseen::Failed(why.to_string())))
+    }
+
+    fn wake(&self) {
+        if self.wake.send(()).is_err() {
+            tracing::debug!("the reconciler is gone");
+        }
+    }
+}
+
+/// Namespace of a network, where a request names none.
+fn namespace(of_request: &str) -> &str {
+    if of_request.is_empty() { "default" } else { of_request }
+}
+
+#[cfg(test)]
+mod tests;

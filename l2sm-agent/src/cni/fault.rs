@@ -1,0 +1,60 @@
+//! Faults and their CNI codes.
+
+use l2sm_api::socket::Fault;
+use tonic::{Code, Status};
+
+use super::Unseen;
+
+/// Invalid environment: the namespace (CNI 1.1 "Error").
+pub(super) const ENVIRONMENT: u32 = 4;
+/// The request cannot be read.
+pub(super) const UNDECODABLE: u32 = 6;
+/// The request cannot be right, now or later.
+pub(super) const INVALID: u32 = 7;
+/// What stands in the way can go away.
+pub(super) const TRY_AGAIN: u32 = 11;
+
+/// A fault with this code.
+pub(super) fn fault(code: u32, message: impl Into<String>) -> Fault {
+    Fault { code, message: message.into() }
+}
+
+/// The fault of a controller's refusal.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not listed can go away")]
+pub(super) fn refusal(status: &Status) -> Fault {
+    let code = match status.code() {
+        Code::InvalidArgument | Code::FailedPrecondition | Code::PermissionDenied => INVALID,
+        _ => TRY_AGAIN,
+    };
+    let message = match status.message() {
+        "" => status.code().description(),
+        message => message,
+    };
+    fault(code, message)
+}
+
+impl From<Unseen> for FaultOf {
+    fn from(why: Unseen) -> Self {
+        let code = match why {
+            Unseen::Gone(_) => ENVIRONMENT,
+            Unseen::Failed(_) => TRY_AGAIN,
+        };
+        Self(fault(code, why.to_string()))
+    }
+}
+
+/// A [`Fault`] that `?` makes.
+#[derive(Debug)]
+pub(super) struct FaultOf(pub(super) Fault);
+
+impl From<Fault> for FaultOf {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
+impl From<FaultOf> for Fault {
+    fn from(of: FaultOf) -> Self {
+        of.0
+    }
+}

@@ -1,0 +1,281 @@
+//! Flags, environment and defaults.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use l2sm_common::abi;
+use thiserror::Error;
+
+/// Version and git revision, as `0.1.0 (git 0123456789ab)`.
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let revision = option_env!("L2SM_GIT_REVISION").unwrap_or("unknown");
+        format!("{} (git {revision})", env!("CARGO_PKG_VERSION"))
+    });
+    &VERSION
+}
+
+/// The l2sm node daemon: makes the pods' interfaces and keeps the BPF maps as the controller says.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "l2sm-agent", version = version(), args_conflicts_with_subcommands = true)]
+pub struct Config {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+impl Config {
+    /// What to do: `run`, where nothing else is said.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Run(self.run))
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Follow the controller (the default).
+    Run(Run),
+    /// Remove all that the agent owns from this node, and only that.
+    Cleanup(Cleanup),
+}
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// Name of this node, as the controller knows it [default: $NODE_NAME, else the host name]
+    #[arg(long, env = "L2SM_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Controller to follow, http://HOST:PORT; repeatable, tried in order
+    #[arg(long, env = "L2SM_CONTROLLER", value_name = "URL", value_delimiter = ',')]
+    pub controller: Vec<String>,
+    /// Allow http:// controllers: no encryption, no authentication
+    #[arg(long, env = "L2SM_INSECURE")]
+    pub insecure: bool,
+    /// Accept once a controller with another store than the one followed before
+    #[arg(long, env = "L2SM_ADOPT_CONTROLLER")]
+    pub adopt_controller: bool,
+    /// Device that tunnels leave by; repeatable [default: that of the route to the controller]
+    #[arg(long, env = "L2SM_UNDERLAY_DEVICE", value_name = "DEVICE", value_delimiter = ',')]
+    pub underlay_device: Vec<String>,
+    /// Own tunnel address, IPv4 or IPv6; repeatable [default: of the underlay device]
+    #[arg(long, env = "L2SM_VTEP_IP", value_name = "ADDRESS", value_delimiter = ',')]
+    pub vtep_ip: Vec<IpAddr>,
+    /// UDP port of tunnels
+    #[arg(long, env = "L2SM_VXLAN_PORT", value_name = "PORT", default_value_t = abi::UDP_PORT,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub vxlan_port: u16,
+    /// skb mark bit of the slow path
+    #[arg(long, env = "L2SM_MARK", value_name = "BIT", default_value = "0x2000",
+        value_parser = parse_mark)]
+    pub mark: u32,
+    /// Remove programs, pins and devices on a clean stop
+    #[arg(long, env = "L2SM_DETACH_ON_EXIT")]
+    pub detach_on_exit: bool,
+    /// Where things are.
+    #[command(flatten)]
+    pub places: Places,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// Flags of `cleanup`.
+#[derive(Clone, Debug, Args)]
+pub struct Cleanup {
+    /// Where things are.
+    #[command(flatten)]
+    pub places: Places,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// Where things are.
+#[derive(Clone, Debug, Args)]
+pub struct Places {
+    /// Directory of pinned maps and links
+    #[arg(long, env = "L2SM_BPFFS", value_name = "DIR", default_value = "/sys/fs/bpf/l2sm")]
+    pub bpffs: PathBuf,
+    /// Socket for the CNI plugin and l2smctl
+    #[arg(long, env = "L2SM_SOCKET", value_name = "PATH", default_value = "/run/l2sm/agent.sock")]
+    pub socket: PathBuf,
+    /// Directory of what survives a restart [default: the socket's]
+    #[arg(long, env = "L2SM_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Places {
+    /// Directory of what survives a restart.
+    pub fn state_dir(&self) -> &Path {
+        let of_socket = self.socket.parent().filter(|parent| !parent.as_os_str().is_empty());
+        self.state_dir.as_deref().or(of_socket).unwrap_or(Path::new("."))
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Args)]
+pub struct Log {
+    /// error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, env = "L2SM_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Format of log lines
+    #[arg(long, env = "L2SM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Flags that contradict themselves or cannot be followed; exit code 2.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum UsageError {
+    /// No `--controller`.
+    #[error("no controller: name one with --controller http://HOST:PORT")]
+    NoController,
+    /// TLS is not there yet.
+    #[error(
+        "--controller {0}: this version does not speak TLS yet; use http:// together with \
+         --insecure on a network that you trust"
+    )]
+    NoTls(String),
+    /// Plain HTTP needs consent.
+    #[error(
+        "--controller {0}: http:// is neither encrypted nor authenticated; allow it with --insecure"
+    )]
+    Insecure(String),
+    /// Neither scheme.
+    #[error("--controller {0}: expected http://HOST:PORT")]
+    NotAUrl(String),
+    /// The host name cannot be read.
+    #[error("no node name: name it with --node-name")]
+    NoNodeName,
+}
+
+impl Run {
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// See [`UsageError`].
+    pub fn check(&self) -> Result<(), UsageError> {
+        if self.controller.is_empty() {
+            return Err(UsageError::NoController);
+        }
+        self.controller.iter().try_for_each(|url| self.check_controller(url))
+    }
+
+    /// Name of this node.
+    ///
+    /// # Errors
+    /// None was given, and the host has none.
+    pub fn node(&self) -> Result<String, UsageError> {
+        let of_host = || fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        self.node_name
+            .clone()
+            .or_else(|| std::env::var("NODE_NAME").ok())
+            .or_else(of_host)
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .ok_or(UsageError::NoNodeName)
+    }
+
+    fn check_controller(&self, url: &str) -> Result<(), UsageError> {
+        if url.starts_with("https://") {
+            return Err(UsageError::NoTls(url.to_owned()));
+        }
+        if host_and_port(url).is_none() {
+            return Err(UsageError::NotAUrl(url.to_owned()));
+        }
+        if self.insecure { Ok(()) } else { Err(UsageError::Insecure(url.to_owned())) }
+    }
+}
+
+/// `HOST:PORT` of an `http://` URL; an IPv6 host keeps its brackets.
+pub fn host_and_port(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("http://")?.trim_end_matches('/');
+    let (host, port) = rest.rsplit_once(':')?;
+    let fits = !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok();
+    fits.then_some(rest)
+}
+
+fn parse_mark(text: &str) -> Result<u32, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    match parsed {
+        Ok(mark) if mark.is_power_of_two() => Ok(mark),
+        Ok(_) | Err(_) => Err("expected one bit, as in 0x2000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str]) -> Run {
+        let args = ["l2sm-agent"].iter().chain(args);
+        match Config::try_parse_from(args).unwrap().into_command() {
+            Command::Run(run) => run,
+            Command::Cleanup(_) => panic!("expected run"),
+        }
+    }
+
+    #[test]
+    fn run_is_what_happens_without_a_subcommand() {
+        let plain = run(&["--controller", "http://[::1]:30808", "--insecure"]);
+        assert_eq!(plain.check(), Ok(()));
+        assert_eq!(plain.vxlan_port, 7000);
+        assert_eq!(plain.mark, 0x2000);
+        let named = run(&["run", "--controller", "http://10.0.0.1:1", "--vxlan-port", "4789"]);
+        assert_eq!(named.vxlan_port, 4789);
+    }
+
+    #[test]
+    fn http_needs_consent_and_https_is_not_there_yet() {
+        let url = "http://10.0.0.1:30808";
+        let refused = run(&["--controller", url]).check();
+        assert_eq!(refused, Err(UsageError::Insecure(url.to_owned())));
+        let url = "https://10.0.0.1:30808";
+        let refused = run(&["--controller", url, "--insecure"]).check();
+        assert_eq!(refused, Err(UsageError::NoTls(url.to_owned())));
+        assert_eq!(run(&[]).check(), Err(UsageError::NoController));
+    }
+
+    #[test]
+    fn a_controller_must_have_host_and_port() {
+        for url in ["10.0.0.1:30808", "http://10.0.0.1", "http://:1", "http://h:x", "ftp://h:1"] {
+            let refused = run(&["--controller", url, "--insecure"]).check();
+            assert_eq!(refused, Err(UsageError::NotAUrl(url.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_mark_is_one_bit() {
+        assert_eq!(parse_mark("0x4000"), Ok(0x4000));
+        assert_eq!(parse_mark("8"), Ok(8));
+        for text in ["0", "0x3000", "x", "-1"] {
+            assert!(parse_mark(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn state_lives_beside_the_socket_unless_told() {
+        let beside = run(&["--socket", "/run/x/agent.sock"]);
+        assert_eq!(beside.places.state_dir(), Path::new("/run/x"));
+        let told = run(&["--state-dir", "/var/lib/l2sm"]);
+        assert_eq!(told.places.state_dir(), Path::new("/var/lib/l2sm"));
+    }
+}

@@ -1,0 +1,16 @@
+//! Following a controller: the stream of instructions, what it is allowed to say, and what is kept
+//! of it on disk.
+
+mod admission;
+mod assembly;
+mod client;
+mod follow;
+pub mod kept;
+mod session;
+
+pub use self::{
+    admission::{Admission, Rejection},
+    assembly::{Assembly, AssemblyError, Step},
+    client::{Client, Followed},
+    follow::{Follower, Settings},
+};

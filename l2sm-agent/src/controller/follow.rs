@@ -1,0 +1,206 @@
+//! Always one controller to follow: connecting, falling back to the next, waiting in between.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tonic::transport::{Channel, Endpoint};
+
+use super::{
+    Admission,
+    client::Followed,
+    kept::{self, Kept},
+    session::{Session, SessionError},
+};
+use crate::state::{Desired, Identity, Outcome};
+
+/// First and longest wait between rounds over all controllers.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// A connection is there within this.
+const CONNECT: Duration = Duration::from_secs(3);
+/// An idle connection is asked this often whether it lives, and given up after as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// What a follower is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Controllers, tried in order.
+    pub urls: Vec<String>,
+    /// A foreign one is accepted once.
+    pub adopt: bool,
+    /// Directory of what survives a restart.
+    pub state_dir: PathBuf,
+}
+
+/// Follows controllers for as long as the agent runs.
+#[derive(Debug)]
+pub struct Follower {
+    /// What it is told.
+    pub settings: Settings,
+    /// What hello says.
+    pub identity: Identity,
+    /// Where instructions go.
+    pub desired: watch::Sender<Desired>,
+    /// What came of them.
+    pub outcomes: watch::Receiver<Outcome>,
+    /// The controller followed now.
+    pub followed: watch::Sender<Option<Followed>>,
+    /// Called when instructions came: wakes the reconciler.
+    pub wake: mpsc::UnboundedSender<()>,
+}
+
+impl Follower {
+    /// Follows. Never returns but when the agent stops.
+    pub async fn run(mut self) {
+        let known = self.desired.borrow().revision.clone();
+        let mut admission = Admission::new(known, self.settings.adopt);
+        let mut attempts = 0_u32;
+        loop {
+            for url in self.settings.urls.clone() {
+                let stopped = self.try_one(&url, &mut admission, &mut attempts).await;
+                if stopped {
+                    return;
+                }
+            }
+            attempts = attempts.saturating_add(1);
+            sleep(wait_for(attempts, RandomState::new().build_hasher().finish())).await;
+        }
+    }
+
+    /// Follows one controller until it ends; true: the agent stops.
+    async fn try_one(&mut self, url: &str, admission: &mut Admission, attempts: &mut u32) -> bool {
+        let ended = self.follow(url, admission, attempts).await;
+        self.followed.send_replace(None);
+        let Err(why) = ended else { return false };
+        match why {
+            SessionError::Stopping => return true,
+            SessionError::Rejected(why) => {
+                tracing::warn!(controller = url, "{url} is not followed: {why}");
+            }
+            why if *attempts == 0 => {
+                tracing::warn!(controller = url, "{url}: {why}; forwarding goes on without it");
+            }
+            why => tracing::debug!(controller = url, "{url}: {why}"),
+        }
+        false
+    }
+
+    async fn follow(
+        &mut self,
+        url: &str,
+        admission: &mut Admission,
+        attempts: &mut u32,
+    ) -> Result<(), SessionError> {
+        // Hello tells the MTU of the underlay: the first pass has seen it.
+        let first = self.outcomes.wait_for(|outcome| outcome.pass > 0).await;
+        let underlay_mtu = first.map_err(|_closed| SessionError::Stopping)?.underlay_mtu;
+        let channel = connect(url).await?;
+        let held = self.desired.borrow().clone();
+        let mut session =
+            Session::open(channel.clone(), &self.identity, &held, admission, underlay_mtu).await?;
+        *attempts = 0;
+        let attach_by_request = session.welcome.attach_by_request;
+        let followed = Followed { url: url.to_owned(), attach_by_request, channel };
+        self.followed.send_replace(Some(followed));
+        let keeper = Keeper::start(self.settings.state_dir.clone());
+        let announced = std::cell::Cell::new(false);
+        let (desired, wake) = (&self.desired, &self.wake);
+        let accepted = |instructions: Arc<_>, revision: crate::state::Revision| {
+            keeper
+                .keep(Kept { instructions: Arc::clone(&instructions), revision: revision.clone() });
+            desired.send_modify(|desired| desired.accept(instructions, revision));
+            if wake.send(()).is_err() {
+                tracing::debug!("the reconciler is gone");
+            }
+        };
+        let acked = |outcome: &Outcome| {
+            if !announced.replace(true) {
+                announce(url, outcome);
+            }
+        };
+        session.follow(admission, &mut self.outcomes, accepted, acked).await
+    }
+}
+
+/// The line that says that the node is ready.
+fn announce(url: &str, outcome: &Outcome) {
+    let revision = outcome.revision.as_ref().map_or(0, |revision| revision.number);
+    let (networks, ports) = (outcome.slots.len(), outcome.ports.len());
+    tracing::info!("following {url} revision {revision}, {networks} networks, {ports} ports");
+}
+
+async fn connect(url: &str) -> Result<Channel, SessionError> {
+    let failed = |why: tonic::transport::Error| {
+        let cause = std::iter::successors(Some(&why as &dyn std::error::Error), |why| why.source());
+        let text = cause.last().map_or_else(|| why.to_string(), ToString::to_string);
+        SessionError::Status(tonic::Status::unavailable(text))
+    };
+    Endpoint::from_shared(url.to_owned())
+        .map_err(failed)?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .connect()
+        .await
+        .map_err(failed)
+}
+
+/// Doubles up to the longest wait; of that, a random part of a half is left out, so that many agents
+/// do not come back at the same moment.
+fn wait_for(attempt: u32, random: u64) -> Duration {
+    let (first, longest) = BACKOFF;
+    let full = first.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(longest);
+    let share = u32::try_from(random % 512).unwrap_or_default();
+    full - full / 2 * share / 512
+}
+
+/// Writes instructions to disk in the background: the newest counts, those between may be skipped.
+struct Keeper {
+    newest: watch::Sender<Option<Kept>>,
+}
+
+impl Keeper {
+    fn start(directory: PathBuf) -> Self {
+        let (newest, mut due) = watch::channel::<Option<Kept>>(None);
+        tokio::spawn(async move {
+            while due.changed().await.is_ok() {
+                let Some(kept) = due.borrow_and_update().clone() else { continue };
+                let directory = directory.clone();
+                let stored = tokio::task::spawn_blocking(move || kept::store(&directory, &kept));
+                if let Ok(Err(why)) = stored.await {
+                    tracing::warn!(%why, "the instructions could not be kept on disk");
+                }
+            }
+        });
+        Self { newest }
+    }
+
+    fn keep(&self, kept: Kept) {
+        self.newest.send_replace(Some(kept));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_and_scatter() {
+        assert_eq!(wait_for(1, 0), Duration::from_millis(200));
+        assert_eq!(wait_for(2, 0), Duration::from_millis(400));
+        assert_eq!(wait_for(99, 0), Duration::from_secs(10));
+        for random in [1, 77, 511, u64::MAX] {
+            let wait = wait_for(3, random);
+            assert!(wait > Duration::from_millis(400) && wait <= Duration::from_millis(800));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `l2sm-agent`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, error::ErrorKind};
+use l2sm_agent::{
+    app,
+    config::{Command, Config, Log, LogFormat},
+};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let command = match Config::try_parse() {
+        Ok(config) => config.into_command(),
+        Err(why) => return answer(&why),
+    };
+    let log = match &command {
+        Command::Run(run) => &run.log,
+        Command::Cleanup(cleanup) => &cleanup.log,
+    };
+    if let Err(why) = start_log(log) {
+        fail(&why);
+        return ExitCode::from(2);
+    }
+    match app::run(command) {
+        Ok(code) => code,
+        Err(why) => {
+            fail(&format!("{why:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What clap has to say: help and version as they are, a mistake in one line.
+#[expect(clippy::print_stdout, reason = "help and version go to standard output")]
+fn answer(why: &clap::Error) -> ExitCode {
+    if matches!(why.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        print!("{why}");
+        return ExitCode::SUCCESS;
+    }
+    let text = why.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join(" ");
+    fail(line.strip_prefix("error: ").unwrap_or(&line));
+    ExitCode::from(2)
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a program goes to standard error")]
+fn fail(what: &str) {
+    eprintln!("l2sm-agent: {what}");
+}
+
+fn start_log(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&log.log_level)
+        .map_err(|why| format!("--log-level {}: {why}", log.log_level))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.log_format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The two devices of the agent itself: `l2sm-br` and `l2sm-vxlan`.
+
+use l2sm_common::{
+    abi::{BRIDGE_DEVICE, VXLAN_DEVICE},
+    ids::IfIndex,
+};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkMessage};
+
+use super::{
+    LinksError,
+    links::{self, Link},
+    socket::Conversation,
+};
+
+/// `ifalias` of the bridge.
+const BRIDGE_ALIAS: &str = "l2sm:bridge";
+/// `ifalias` of the vxlan device.
+const VXLAN_ALIAS: &str = "l2sm:vxlan";
+/// Largest MTU of a vxlan device without a lower device (`ETH_MAX_MTU`), bytes.
+const VXLAN_MTU: u32 = 65_535;
+
+/// The devices, once they are as they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Devices {
+    /// `l2sm-br`.
+    pub bridge: IfIndex,
+    /// `l2sm-vxlan`.
+    pub vxlan: IfIndex,
+}
+
+/// Makes or corrects both devices.
+///
+/// # Errors
+/// A device of somebody else has one of the names, or our UDP port; the kernel refused.
+pub fn ensure_devices(kernel: &mut Conversation, port: u16) -> Result<Devices, LinksError> {
+    let links = links::dump_links(kernel)?;
+    refuse_foreign_vxlan(&links, port)?;
+    let bridge = ensure_bridge(kernel, &links)?;
+    let vxlan = ensure_vxlan(kernel, &links, port, bridge)?;
+    Ok(Devices { bridge, vxlan })
+}
+
+/// The devices of ours that exist, for removal: `l2sm-vxlan` before the bridge that it is in.
+pub fn own_devices(links: &[Link]) -> Vec<&Link> {
+    [(VXLAN_DEVICE, VXLAN_ALIAS), (BRIDGE_DEVICE, BRIDGE_ALIAS)]
+        .into_iter()
+        .filter_map(|(name, alias)| {
+            named(links, name).filter(|link| link.alias.as_deref() == Some(alias))
+        })
+        .collect()
+}
+
+fn named<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
+    links.iter().find(|link| link.name == name)
+}
+
+fn refuse_foreign_vxlan(links: &[Link], port: u16) -> Result<(), LinksError> {
+    let clash = links.iter().find(|link| {
+        link.name != VXLAN_DEVICE && link.vxlan.is_some_and(|vxlan| vxlan.port == port)
+    });
+    clash.map_or(Ok(()), |link| Err(LinksError::PortTaken { port, device: link.name.clone() }))
+}
+
+fn ensure_bridge(kernel: &mut Conversation, links: &[Link]) -> Result<IfIndex, LinksError> {
+    if let Some(link) = named(links, BRIDGE_DEVICE) {
+        if link.alias.as_deref() != Some(BRIDGE_ALIAS) && !is_unfinished(link, "bridge") {
+            return Err(LinksError::NotOurs { name: link.name.clone() });
+        }
+        let finished = link.alias.is_some() && link.no_auto_address && !link.up;
+        if !finished {
+            links::set_link(kernel, bridge_settings(link.index))?;
+        }
+        return Ok(IfIndex(link.index));
+    }
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(BRIDGE_DEVICE.to_owned()),
+        links::link_info(InfoKind::Bridge, None),
+    ];
+    links::make_link(kernel, link)?;
+    let index = index_of(kernel, BRIDGE_DEVICE)?;
+    links::set_link(kernel, bridge_settings(index))?;
+    Ok(IfIndex(index))
+}
+
+/// What the bridge must be: ours, without addresses, and down. A DOWN bridge's ports drop everything.
+fn bridge_settings(index: u32) -> LinkMessage {
+    let mut link = links::change(index);
+    link.header.change_mask = netlink_packet_route::link::LinkFlags::Up;
+    link.attributes =
+        vec![LinkAttribute::IfAlias(BRIDGE_ALIAS.to_owned()), links::no_auto_address()];
+    link
+}
+
+fn ensure_vxlan(
+    kernel: &mut Conversation,
+    links: &[Link],
+    port: u16,
+    bridge: IfIndex,
+) -> Result<IfIndex, LinksError> {
+    let existing = named(links, VXLAN_DEVICE);
+    if let Some(link) = existing {
+        if link.alias.as_deref() != Some(VXLAN_ALIAS) && !is_unfinished(link, "vxlan") {
+            return Err(LinksError::NotOurs { name: link.name.clone() });
+        }
+        let as_made = link
+            .vxlan
+            .is_some_and(|vxlan| vxlan.port == port && vxlan.external && vxlan.zero_checksum6);
+        if as_made {
+            let finished = link.alias.is_some()
+                && link.no_auto_address
+                && link.up
+                && link.controller == Some(bridge.0);
+            if !finished {
+                finish_vxlan(kernel, link.index, bridge)?;
+            }
+            return Ok(IfIndex(link.index));
+        }
+        tracing::info!(device = VXLAN_DEVICE, port, "made again: its settings are others now");
+        links::delete_link(kernel, link.index)?;
+    }
+    links::make_link(kernel, vxlan_device(port))?;
+    let index = index_of(kernel, VXLAN_DEVICE)?;
+    finish_vxlan(kernel, index, bridge)?;
+    Ok(IfIndex(index))
+}
+
+fn vxlan_device(port: u16) -> LinkMessage {
+    let data = vec![
+        InfoVxlan::CollectMetadata(true),
+        InfoVxlan::Port(port),
+        InfoVxlan::Learning(false),
+        InfoVxlan::UDPZeroCsumTX(true),
+        InfoVxlan::UDPZeroCsumRX(true),
+    ];
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(VXLAN_DEVICE.to_owned()),
+        LinkAttribute::Mtu(VXLAN_MTU),
+        links::link_info(InfoKind::Vxlan, Some(InfoData::Vxlan(data))),
+    ];
+    link
+}
+
+/// The bridge first: up outside it, the device would hand frames to the host.
+fn finish_vxlan(kernel: &mut Conversation, index: u32, bridge: IfIndex) -> Result<(), LinksError> {
+    let mut link = links::change(index);
+    link.attributes = vec![
+        LinkAttribute::IfAlias(VXLAN_ALIAS.to_owned()),
+        links::no_auto_address(),
+        LinkAttribute::Controller(bridge.0),
+    ];
+    links::set_link(kernel, link)?;
+    links::set_link(kernel, links::change_up(index))?;
+    Ok(())
+}
+
+/// A device of our kind and name that nobody has finished: no alias, down, in no bridge. An agent
+/// that was killed between making it and naming it leaves one.
+fn is_unfinished(link: &Link, kind: &str) -> bool {
+    link.kind == kind && link.alias.is_none() && !link.up && link.controller.is_none()
+}
+
+fn index_of(kernel: &mut Conversation, name: &str) -> Result<u32, LinksError> {
+    let links = links::dump_links(kernel)?;
+    named(&links, name)
+        .map(|link| link.index)
+        .ok_or_else(|| LinksError::Vanished { name: name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use links::Vxlan;
+
+    fn vxlan(name: &str, port: u16) -> Link {
+        Link {
+            name: name.to_owned(),
+            kind: "vxlan".to_owned(),
+            vxlan: Some(Vxlan { port, ..Vxlan::default() }),
+            ..Link::default()
+        }
+    }
+
+    #[test]
+    fn a_foreign_device_on_our_port_is_named() {
+        let links = [vxlan("flannel.1", 7000)];
+        let why = refuse_foreign_vxlan(&links, 7000).unwrap_err().to_string();
+        assert_eq!(
+            why,
+            "UDP port 7000 is used by the vxlan device flannel.1: choose another with --vxlan-port"
+        );
+        assert!(refuse_foreign_vxlan(&links, 7001).is_ok());
+        assert!(refuse_foreign_vxlan(&[vxlan(VXLAN_DEVICE, 7000)], 7000).is_ok());
+    }
+
+    #[test]
+    fn devices_without_our_alias_are_never_removed() {
+        let mut ours = vxlan(VXLAN_DEVICE, 7000);
+        ours.alias = Some(VXLAN_ALIAS.to_owned());
+        let links = [vxlan(VXLAN_DEVICE, 7000)];
+        assert!(own_devices(&links).is_empty());
+        assert_eq!(own_devices(std::slice::from_ref(&ours)), [&ours]);
+    }
+}

@@ -1,0 +1,241 @@
+//! [`Links`] on the real kernel.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use l2sm_common::ids::IfIndex;
+use l2sm_core::{
+    image::{Local, LocalPort, Path},
+    instructions::Port,
+    model::ObjectKey,
+};
+
+use super::{
+    Links, LinksError, PortOutcomes,
+    devices::{self, Devices},
+    links::{self, Link},
+    neighbors::{self, Neighbor, NextHop},
+    netns::Netns,
+    routes::{self, Route},
+    socket::Conversation,
+    underlay::Underlay,
+    veths::{self, Wanted},
+};
+
+/// The links of the namespace that the agent runs in.
+#[derive(Debug)]
+pub struct KernelLinks {
+    kernel: Conversation,
+    settings: Settings,
+    devices: Option<Devices>,
+    /// What each veth was last made or found to be, so that a pass need not enter every namespace.
+    seen: BTreeMap<ObjectKey, Seen>,
+}
+
+/// What the agent was told about its node.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Underlay devices and own addresses.
+    pub underlay: Underlay,
+    /// UDP port of tunnels.
+    pub udp_port: u16,
+    /// Mark bit of the slow path.
+    pub mark: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    port: Port,
+    local: LocalPort,
+}
+
+impl KernelLinks {
+    /// Opens netlink in the calling thread's namespace.
+    ///
+    /// # Errors
+    /// No netlink.
+    pub fn open(settings: Settings) -> Result<Self, LinksError> {
+        Ok(Self { kernel: Conversation::open()?, settings, devices: None, seen: BTreeMap::new() })
+    }
+
+    fn ensure_port(
+        &mut self,
+        present: &[Link],
+        bridge: IfIndex,
+        key: &ObjectKey,
+        port: &Port,
+    ) -> Result<LocalPort, LinksError> {
+        let before = self.seen.get(key);
+        if let Some(seen) = before.filter(|seen| seen.is_still(key, port, present, bridge)) {
+            let path = port.netns.as_deref().ok_or(LinksError::NoNetns)?;
+            Netns::open(path, port.netns_inode)?;
+            return Ok(seen.local);
+        }
+        let before = before.map(|seen| seen.port.clone());
+        let wanted = Wanted { key, port, before: before.as_ref() };
+        let local = veths::ensure_veth(&mut self.kernel, present, bridge, &wanted)?;
+        self.seen.insert(key.clone(), Seen { port: port.clone(), local });
+        Ok(local)
+    }
+
+    fn way(&mut self, to: IpAddr) -> Result<Option<(Route, IpAddr)>, LinksError> {
+        let own = self.settings.underlay.addresses.clone();
+        let Some(fallback) = own.iter().copied().find(|own| own.is_ipv4() == to.is_ipv4()) else {
+            return Ok(None);
+        };
+        let Some(route) = routes::route_to(&mut self.kernel, to, None)? else { return Ok(None) };
+        if let Some(source) = route.source.filter(|source| own.contains(source)) {
+            return Ok(Some((route, source)));
+        }
+        // The far end lets in only what comes from an address that we said hello with.
+        let from_own = routes::route_to(&mut self.kernel, to, Some(fallback))?;
+        Ok(from_own.map(|route| (route, fallback)))
+    }
+}
+
+impl Seen {
+    /// Whether the host end is as it was left, so that nothing needs to be looked at inside.
+    fn is_still(&self, key: &ObjectKey, port: &Port, present: &[Link], bridge: IfIndex) -> bool {
+        let alias = veths::host_alias(key, port);
+        self.port == *port
+            && present.iter().any(|link| {
+                link.index == self.local.device.0
+                    && link.alias.as_deref() == Some(&alias)
+                    && link.controller == Some(bridge.0)
+                    && link.up
+                    && link.mtu == port.mtu
+                    && link.no_auto_address
+            })
+    }
+}
+
+impl Links for KernelLinks {
+    fn ensure_devices(&mut self) -> Result<(), LinksError> {
+        self.devices = None;
+        self.devices = Some(devices::ensure_devices(&mut self.kernel, self.settings.udp_port)?);
+        Ok(())
+    }
+
+    fn observe(&mut self, remotes: &[&[IpAddr]], settled: bool) -> Result<Local, LinksError> {
+        let present = links::dump_links(&mut self.kernel)?;
+        let by_index: BTreeMap<u32, &Link> =
+            present.iter().map(|link| (link.index, link)).collect();
+        let mut ways = BTreeMap::new();
+        for addresses in remotes {
+            let own = &self.settings.underlay.addresses;
+            let usable = |to: &&IpAddr| own.iter().any(|own| own.is_ipv4() == to.is_ipv4());
+            if let Some(to) = addresses.iter().find(usable) {
+                ways.insert(*to, self.way(*to)?);
+            }
+        }
+        let hops: BTreeSet<NextHop> = ways
+            .iter()
+            .filter_map(|(to, way)| Some((to, &way.as_ref()?.0)))
+            .flat_map(|(to, route)| next_hops(*to, route))
+            .filter(|(device, _address)| {
+                by_index.get(device).is_some_and(|link| link.mac.is_some())
+            })
+            .collect();
+        let known = neighbors::dump_neighbors(&mut self.kernel)?;
+        self.keep_hops(&hops, &known, settled);
+        Ok(Local {
+            ports: BTreeMap::new(),
+            uplinks: self.settings.underlay.uplinks(&present),
+            addresses: self.settings.underlay.addresses.clone(),
+            paths: ways
+                .into_iter()
+                .filter_map(|(to, way)| Some((to, paths(to, way?, &by_index, &known))))
+                .collect(),
+            vxlan: self.devices.map(|devices| devices.vxlan),
+            udp_port: self.settings.udp_port,
+            mark: self.settings.mark,
+        })
+    }
+
+    fn ensure_ports(
+        &mut self,
+        ports: &BTreeMap<ObjectKey, Port>,
+    ) -> Result<PortOutcomes, LinksError> {
+        self.seen.retain(|key, _seen| ports.contains_key(key));
+        if ports.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        if self.devices.is_none() {
+            self.ensure_devices()?;
+        }
+        let bridge = self.devices.map_or(IfIndex(0), |devices| devices.bridge);
+        let present = links::dump_links(&mut self.kernel)?;
+        let mut outcomes = BTreeMap::new();
+        for (key, port) in ports {
+            let outcome = self.ensure_port(&present, bridge, key, port);
+            if outcome.is_err() {
+                self.seen.remove(key);
+            }
+            outcomes.insert(key.clone(), outcome);
+        }
+        Ok(outcomes)
+    }
+
+    fn own_ports(&mut self) -> Result<BTreeMap<String, IfIndex>, LinksError> {
+        let present = links::dump_links(&mut self.kernel)?;
+        Ok(present
+            .into_iter()
+            .filter(Link::is_our_veth)
+            .map(|link| (link.name, IfIndex(link.index)))
+            .collect())
+    }
+
+    fn remove_port(&mut self, name: &str, device: IfIndex) -> Result<(), LinksError> {
+        tracing::info!(device = name, "veth removed");
+        Ok(links::delete_link(&mut self.kernel, device.0)?)
+    }
+}
+
+impl KernelLinks {
+    /// Next hops that cannot be kept are only logged: the slow path resolves them.
+    fn keep_hops(
+        &mut self,
+        hops: &BTreeSet<NextHop>,
+        known: &BTreeMap<NextHop, Neighbor>,
+        settled: bool,
+    ) {
+        if let Err(why) = neighbors::keep_resolved(&mut self.kernel, hops, known) {
+            tracing::debug!(%why, "a next hop is not kept resolved");
+        }
+        let idle = known.iter().filter(|(hop, entry)| settled && entry.ours && !hops.contains(hop));
+        for (hop, _entry) in idle {
+            if let Err(why) = neighbors::release(&mut self.kernel, *hop) {
+                tracing::debug!(%why, next_hop = %hop.1, "not let go of");
+            }
+        }
+    }
+}
+
+fn next_hops(to: IpAddr, route: &Route) -> impl Iterator<Item = NextHop> {
+    route.hops.iter().map(move |hop| (hop.device, hop.gateway.unwrap_or(to)))
+}
+
+fn paths(
+    to: IpAddr,
+    (route, source): (Route, IpAddr),
+    links: &BTreeMap<u32, &Link>,
+    known: &BTreeMap<NextHop, Neighbor>,
+) -> Vec<Path> {
+    next_hops(to, &route)
+        .filter_map(|hop| {
+            let link = links.get(&hop.0)?;
+            Some(Path {
+                device: IfIndex(link.index),
+                source,
+                mtu: route.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu)),
+                source_mac: link.mac,
+                next_hop: known
+                    .get(&hop)
+                    .and_then(|neighbor| neighbor.mac)
+                    .filter(|_mac| link.mac.is_some()),
+            })
+        })
+        .collect()
+}

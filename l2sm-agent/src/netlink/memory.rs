@@ -1,0 +1,78 @@
+//! [`Links`] without a kernel, for tests of what stands on it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use l2sm_common::ids::IfIndex;
+use l2sm_core::{
+    image::{Local, LocalPort},
+    instructions::Port,
+    model::ObjectKey,
+};
+
+use super::{Links, LinksError, PortOutcomes, veths};
+
+/// A node in memory. What it is told to refuse, it refuses until told otherwise.
+#[derive(Debug, Default)]
+pub struct MemoryLinks {
+    /// What [`Links::observe`] tells, but for ports.
+    pub local: Local,
+    /// Host veths by name, with their devices; foreign ones are not here.
+    pub veths: BTreeMap<String, IfIndex>,
+    /// Attachments whose veth cannot be made.
+    pub refused: BTreeSet<ObjectKey>,
+    /// Everything that was done, in order.
+    pub log: Vec<String>,
+    next: u32,
+}
+
+impl Links for MemoryLinks {
+    fn ensure_devices(&mut self) -> Result<(), LinksError> {
+        Ok(())
+    }
+
+    fn observe(&mut self, _remotes: &[&[IpAddr]], _settled: bool) -> Result<Local, LinksError> {
+        Ok(self.local.clone())
+    }
+
+    fn ensure_ports(
+        &mut self,
+        ports: &BTreeMap<ObjectKey, Port>,
+    ) -> Result<PortOutcomes, LinksError> {
+        let mut outcomes = BTreeMap::new();
+        for key in ports.keys() {
+            let outcome = if self.refused.contains(key) {
+                Err(LinksError::NoNetns)
+            } else {
+                Ok(LocalPort { device: self.device(veths::host_name(key)), peer: true })
+            };
+            outcomes.insert(key.clone(), outcome);
+        }
+        Ok(outcomes)
+    }
+
+    fn own_ports(&mut self) -> Result<BTreeMap<String, IfIndex>, LinksError> {
+        Ok(self.veths.clone())
+    }
+
+    fn remove_port(&mut self, name: &str, _device: IfIndex) -> Result<(), LinksError> {
+        self.veths.remove(name);
+        self.log.push(format!("remove {name}"));
+        Ok(())
+    }
+}
+
+impl MemoryLinks {
+    fn device(&mut self, name: String) -> IfIndex {
+        if let Some(device) = self.veths.get(&name) {
+            return *device;
+        }
+        self.next += 1;
+        let device = IfIndex(1000 + self.next);
+        self.log.push(format!("make {name}"));
+        self.veths.insert(name, device);
+        device
+    }
+}

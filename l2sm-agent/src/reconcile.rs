@@ -1,0 +1,299 @@
+//! One pass: what is there, what should be there, and the changes between them.
+//!
+//! Single-threaded, and blind to where it runs: it sees [`Datapath`] and [`Links`] only.
+
+mod driver;
+mod errors;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use l2sm_core::{
+    diff::{self, Change},
+    image::{Image, Local, LocalPort, image},
+    instructions::Instructions,
+    model::ObjectKey,
+};
+
+pub use self::driver::{Driver, Signal};
+use self::errors::Errors;
+use crate::{
+    datapath::{Datapath, DatapathError},
+    netlink::{Links, veths::host_name},
+    state::{Counters, Desired, Outcome},
+};
+
+/// A flood list outlives the last reference to it by this much: frames may be on their way along it.
+const FLOOD_LINGER: Duration = Duration::from_secs(1);
+/// What the maps hold is read again this often, though nothing failed: the programs mark ports that
+/// forward, and somebody may have used bpftool.
+const READ_AGAIN: Duration = Duration::from_secs(60);
+
+/// Makes the node what it should be.
+#[derive(Debug)]
+pub struct Reconciler<D, L> {
+    datapath: D,
+    links: L,
+    node: String,
+    /// What the maps hold, as far as is known; `None`: must be read.
+    actual: Option<Image>,
+    read_at: Option<Instant>,
+    /// Flood lists that nothing names any more, and since when.
+    retired: BTreeMap<u32, Instant>,
+    passes: u64,
+}
+
+/// The result of a pass.
+#[derive(Debug)]
+pub struct Pass {
+    /// What was achieved.
+    pub outcome: Outcome,
+    /// Another pass is due then, though nothing changes: something waits for its time.
+    pub again: Option<Instant>,
+}
+
+impl<D: Datapath, L: Links> Reconciler<D, L> {
+    /// A reconciler of the node `node`.
+    pub fn new(datapath: D, links: L, node: impl Into<String>) -> Self {
+        Self {
+            datapath,
+            links,
+            node: node.into(),
+            actual: None,
+            read_at: None,
+            retired: BTreeMap::new(),
+            passes: 0,
+        }
+    }
+
+    /// Brings the node one step towards `desired`. Every change is tried; what fails is told by
+    /// object, and tried again in the next pass.
+    pub fn pass(&mut self, desired: &Desired, now: Instant) -> Pass {
+        self.passes += 1;
+        let mut run = Run::new(desired, &self.node);
+        match self.reconcile(desired, now, &mut run) {
+            Ok(()) => {}
+            Err(why) => {
+                run.errors.node(why.reason, why.message);
+                self.actual = None;
+            }
+        }
+        run.outcome.pass = self.passes;
+        run.outcome.errors = run.errors.into_list();
+        Pass { outcome: run.outcome, again: run.again }
+    }
+
+    /// The counters as they stand.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn counters(&self) -> Result<Counters, DatapathError> {
+        Ok(Counters { traffic: self.datapath.traffic()?, drops: self.datapath.drops()? })
+    }
+
+    /// The parts, for whoever looks at them afterwards.
+    pub fn parts(&mut self) -> (&mut D, &mut L) {
+        (&mut self.datapath, &mut self.links)
+    }
+
+    fn reconcile(
+        &mut self,
+        desired: &Desired,
+        now: Instant,
+        run: &mut Run,
+    ) -> Result<(), errors::PassError> {
+        if desired.complete {
+            self.links.ensure_devices()?;
+        }
+        let instructions = Arc::clone(&run.instructions);
+        let local = self.observe(&instructions, desired.complete, run)?;
+        run.outcome.underlay_mtu =
+            local.uplinks.values().map(|uplink| uplink.mtu).min().unwrap_or_default();
+        let mut actual = self.read(now)?;
+        let (wanted, problems) = image(&instructions, &local, &actual);
+        run.errors.problems(&problems, &instructions);
+        let changes = diff::diff(&wanted, &actual);
+        if !desired.complete {
+            let refresh = changes.into_iter().filter(|change| is_refresh(change, &actual));
+            let refresh: Vec<_> = refresh.collect();
+            self.apply(&refresh, &mut actual, &local, now, run);
+            self.remove_released(desired, run);
+            self.actual = (run.outcome.failures == 0).then_some(actual);
+            return Ok(());
+        }
+        self.apply(&changes, &mut actual, &local, now, run);
+        self.remove_veths(&instructions, run);
+        run.finish(desired, &local, &actual);
+        self.actual = (run.outcome.failures == 0).then_some(actual);
+        Ok(())
+    }
+
+    /// What the node knows by itself. Ports are made only once it is known which there should be.
+    fn observe(
+        &mut self,
+        instructions: &Instructions,
+        complete: bool,
+        run: &mut Run,
+    ) -> Result<Local, errors::PassError> {
+        let remotes: Vec<&[IpAddr]> =
+            instructions.vteps.values().map(|vtep| vtep.addresses.as_slice()).collect();
+        let mut local = self.links.observe(&remotes, complete)?;
+        if !complete {
+            return Ok(local);
+        }
+        for (key, made) in self.links.ensure_ports(&instructions.ports)? {
+            match made {
+                Ok(port) => {
+                    local.ports.insert(key, port);
+                }
+                Err(why) => {
+                    run.outcome.failures += 1;
+                    run.errors.attachment(&key, why.reason(), why.to_string());
+                }
+            }
+        }
+        Ok(local)
+    }
+
+    fn read(&mut self, now: Instant) -> Result<Image, errors::PassError> {
+        let fresh = self.read_at.is_some_and(|read| now.duration_since(read) < READ_AGAIN);
+        if let Some(actual) = self.actual.take().filter(|_actual| fresh) {
+            return Ok(actual);
+        }
+        let actual = self.datapath.read()?;
+        self.read_at = Some(now);
+        Ok(actual)
+    }
+
+    /// Tries every change: one that fails stops no other.
+    fn apply(
+        &mut self,
+        changes: &[Change],
+        actual: &mut Image,
+        local: &Local,
+        now: Instant,
+        run: &mut Run,
+    ) {
+        self.retire(changes, actual, now);
+        for change in changes {
+            if let Some(due) = self.held_until(change, now) {
+                run.again = Some(run.again.map_or(due, |again| again.min(due)));
+                continue;
+            }
+            match self.datapath.apply(change) {
+                Ok(()) => {
+                    tracing::trace!(%change, "applied");
+                    diff::apply(actual, change);
+                    run.outcome.changes += 1;
+                }
+                Err(why) => {
+                    tracing::warn!(%change, %why, "a change failed");
+                    run.outcome.failures += 1;
+                    run.errors.change(change, &why, actual, local, &run.instructions);
+                }
+            }
+        }
+    }
+
+    /// Starts the clock of flood lists that nothing names as this pass starts. One that this pass
+    /// itself replaces starts in the next.
+    fn retire(&mut self, changes: &[Change], actual: &Image, now: Instant) {
+        let named: BTreeSet<u32> =
+            actual.segments.values().map(|segment| segment.flood_id).collect();
+        let going: BTreeSet<u32> = changes.iter().filter_map(Change::retires_flood_list).collect();
+        self.retired.retain(|list, _since| going.contains(list) && !named.contains(list));
+        for list in going.difference(&named) {
+            self.retired.entry(*list).or_insert(now);
+        }
+    }
+
+    /// When a deletion may happen that may not yet; `None`: now.
+    fn held_until(&self, change: &Change, now: Instant) -> Option<Instant> {
+        let list = change.retires_flood_list()?;
+        let due = self.retired.get(&list).map_or(now, |since| *since + FLOOD_LINGER);
+        let waits = !self.retired.contains_key(&list) || now < due;
+        waits.then_some(due)
+    }
+
+    /// Before a snapshot, only what was asked for here goes: the veths of released attachments.
+    fn remove_released(&mut self, desired: &Desired, run: &mut Run) {
+        if desired.released.is_empty() {
+            return;
+        }
+        let released: BTreeSet<String> = desired.released.keys().map(host_name).collect();
+        self.remove_ports(|name| released.contains(name), run);
+    }
+
+    /// Removes the veths of attachments that are gone, after the maps have let go of them.
+    fn remove_veths(&mut self, instructions: &Instructions, run: &mut Run) {
+        let wanted: BTreeSet<String> = instructions.ports.keys().map(host_name).collect();
+        self.remove_ports(|name| !wanted.contains(name), run);
+    }
+
+    fn remove_ports(&mut self, goes: impl Fn(&str) -> bool, run: &mut Run) {
+        let present = match self.links.own_ports() {
+            Ok(present) => present,
+            Err(why) => {
+                run.outcome.failures += 1;
+                return run.errors.node(why.reason(), why.to_string());
+            }
+        };
+        for (name, device) in present.into_iter().filter(|(name, _device)| goes(name)) {
+            if let Err(why) = self.links.remove_port(&name, device) {
+                run.outcome.failures += 1;
+                run.errors.node(why.reason(), format!("remove {name}: {why}"));
+            }
+        }
+    }
+}
+
+/// A pass in the making.
+struct Run {
+    instructions: Arc<Instructions>,
+    outcome: Outcome,
+    errors: Errors,
+    again: Option<Instant>,
+}
+
+impl Run {
+    fn new(desired: &Desired, node: &str) -> Self {
+        Self {
+            instructions: desired.effective(),
+            outcome: Outcome::default(),
+            errors: Errors::new(node),
+            again: None,
+        }
+    }
+
+    fn finish(&mut self, desired: &Desired, local: &Local, actual: &Image) {
+        self.outcome.revision.clone_from(&desired.revision);
+        self.outcome.ports = local
+            .ports
+            .iter()
+            .filter(|(_key, port)| actual.ports.contains_key(&port.device.0))
+            .map(|(key, port)| (key.clone(), *port))
+            .collect::<BTreeMap<ObjectKey, LocalPort>>();
+        self.outcome.slots = self
+            .instructions
+            .segments
+            .iter()
+            .filter_map(|(vni, segment)| {
+                let entry = actual.segments.get(&vni.get())?;
+                Some((entry.slot, segment.network.clone()))
+            })
+            .collect();
+    }
+}
+
+/// Whether a change only follows the underlay for a VTEP that is programmed: the header of a path,
+/// which must stay right while the controller is away.
+fn is_refresh(change: &Change, actual: &Image) -> bool {
+    matches!(change, Change::PutVtep(id, _entry) if actual.vteps.contains_key(id))
+}
+
+#[cfg(test)]
+mod tests;

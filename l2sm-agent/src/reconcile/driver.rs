@@ -1,0 +1,123 @@
+//! When passes happen: on a signal, when something is due, again with backoff after a failure, and
+//! every 15 seconds anyway.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{oneshot, watch};
+
+use super::Reconciler;
+use crate::{
+    datapath::{Datapath, DatapathError},
+    netlink::Links,
+    state::{Counters, Desired, Outcome},
+};
+
+/// A pass happens at least this often: notices can be lost, and old kernels keep no next hops.
+const PERIOD: Duration = Duration::from_secs(15);
+/// Between passes that only follow the node: neighbours of other traffic change all the time.
+const QUIET: Duration = Duration::from_millis(100);
+/// First and longest wait after a failure.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+
+/// Why a pass may be due.
+#[derive(Debug)]
+pub enum Signal {
+    /// What is desired has changed.
+    Desired,
+    /// Links, routes or neighbours have changed.
+    Node,
+    /// Somebody wants the counters.
+    Count(oneshot::Sender<Result<Counters, DatapathError>>),
+    /// No more passes.
+    Stop,
+}
+
+/// Runs a reconciler.
+#[derive(Debug)]
+pub struct Driver {
+    /// What is desired, always the newest.
+    pub desired: watch::Receiver<Desired>,
+    /// What came of it.
+    pub outcome: watch::Sender<Outcome>,
+    /// Wakes.
+    pub signals: Receiver<Signal>,
+}
+
+impl Driver {
+    /// Runs passes until told to stop. Blocks: a thread of its own.
+    pub fn run<D: Datapath, L: Links>(mut self, reconciler: &mut Reconciler<D, L>) {
+        let mut failures = 0_u32;
+        loop {
+            let started = Instant::now();
+            let desired = self.desired.borrow_and_update().clone();
+            let pass = reconciler.pass(&desired, started);
+            let failed = pass.outcome.failures > 0 || !pass.outcome.errors.is_empty();
+            failures = if failed { failures.saturating_add(1) } else { 0 };
+            report(&pass.outcome, failures);
+            self.outcome.send_replace(pass.outcome);
+            let mut due = started + PERIOD;
+            due = due.min(pass.again.unwrap_or(due));
+            if failed {
+                due = due.min(started + backoff(failures));
+            }
+            if !self.wait(reconciler, started, due) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next pass; false: there is none.
+    fn wait<D: Datapath, L: Links>(
+        &self,
+        reconciler: &Reconciler<D, L>,
+        started: Instant,
+        mut due: Instant,
+    ) -> bool {
+        loop {
+            let patience = due.saturating_duration_since(Instant::now());
+            match self.signals.recv_timeout(patience) {
+                Ok(Signal::Desired) => return true,
+                Ok(Signal::Node) => due = due.min(started + QUIET),
+                Ok(Signal::Count(reply)) => {
+                    if reply.send(reconciler.counters()).is_err() {
+                        tracing::debug!("nobody waits for the counters any more");
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return true,
+                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+}
+
+fn backoff(failures: u32) -> Duration {
+    let (first, longest) = BACKOFF;
+    first.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(longest)
+}
+
+/// An error is told when it comes, not each time it is met again.
+fn report(outcome: &Outcome, failures: u32) {
+    if failures == 1 {
+        for error in &outcome.errors {
+            tracing::error!(reason = error.reason, "{error}");
+        }
+    }
+    if outcome.changes > 0 {
+        tracing::debug!(changes = outcome.changes, failures = outcome.failures, "pass");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_limit() {
+        assert_eq!(backoff(1), Duration::from_millis(250));
+        assert_eq!(backoff(2), Duration::from_millis(500));
+        assert_eq!(backoff(u32::MAX), Duration::from_secs(15));
+    }
+}
