@@ -1,0 +1,124 @@
+//! Addresses and the MAC of an attachment.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use l2sm_api::objects::L2Network;
+use l2sm_common::mac::Mac;
+use l2sm_core::{
+    ipam::{IpamError, Wanted, allocate},
+    mac_plan::{MacIdentity, plan_mac},
+    model::ObjectKey,
+};
+use thiserror::Error;
+
+use crate::{draft::Draft, refusal::Refusal};
+
+/// What an attachment asks for.
+#[derive(Clone, Debug)]
+pub struct Wish<'a> {
+    /// The attachment, new or there.
+    pub attachment: &'a ObjectKey,
+    /// Its node.
+    pub node: &'a str,
+    /// The pod's name, else the attachment's.
+    pub name: &'a str,
+    /// Interface name.
+    pub ifname: &'a str,
+    /// Addresses; none: the network's choice.
+    pub ips: &'a [Wanted],
+    /// MAC; none: planned.
+    pub mac: Option<Mac>,
+}
+
+/// What an attachment gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allotted {
+    /// Addresses with prefix lengths.
+    pub ips: Vec<IpNet>,
+    /// MAC.
+    pub mac: Mac,
+}
+
+/// Why it gets nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AllotError {
+    /// No such address.
+    #[error(transparent)]
+    Ip(#[from] IpamError),
+    /// Another attachment has the MAC.
+    #[error("MAC address {mac} is in use by {holder}")]
+    Mac {
+        /// The MAC.
+        mac: Mac,
+        /// Who has it.
+        holder: ObjectKey,
+    },
+}
+
+impl AllotError {
+    /// The field of an attachment that it is about.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Ip(_) => "spec.ips",
+            Self::Mac { .. } => "spec.mac",
+        }
+    }
+
+    /// Somebody else has what is wanted.
+    pub const fn is_taken(&self) -> bool {
+        matches!(self, Self::Ip(IpamError::InUse { .. }) | Self::Mac { .. })
+    }
+
+    /// The answer to a request about `network`.
+    pub fn refuse(&self, network: &ObjectKey) -> Refusal {
+        let message = format!("network {network}: {self}");
+        match self {
+            Self::Ip(IpamError::Exhausted(_)) => Refusal::Exhausted(message),
+            _ if self.is_taken() => Refusal::AlreadyExists(message),
+            Self::Ip(_) | Self::Mac { .. } => Refusal::Invalid(message),
+        }
+    }
+}
+
+/// Addresses and the MAC for an attachment to `network`. An address that a node has not let go of
+/// yet is not given out by itself.
+///
+/// # Errors
+/// See [`AllotError`].
+pub fn allot(draft: &Draft, network: &L2Network, wish: &Wish<'_>) -> Result<Allotted, AllotError> {
+    let key = network.metadata.key();
+    let mut ips: BTreeMap<IpAddr, ObjectKey> = BTreeMap::new();
+    let mut macs: BTreeMap<Mac, ObjectKey> = BTreeMap::new();
+    let others = draft.catalog.attachments_of(&key).filter(|(other, _)| *other != wish.attachment);
+    for (holder, other) in others {
+        ips.extend(other.spec.addresses().iter().map(|net| (net.addr(), holder.clone())));
+        macs.extend(other.spec.station().map(|mac| (mac, holder.clone())));
+    }
+    if wish.ips.is_empty() {
+        ips.extend(draft.held_elsewhere(&key, wish.node));
+    }
+    let ips = allocate(&network.spec.pools(), &ips, wish.ips)?;
+    let mac = match wish.mac {
+        Some(mac) => match macs.get(&mac) {
+            Some(holder) => return Err(AllotError::Mac { mac, holder: holder.clone() }),
+            None => mac,
+        },
+        None => planned(draft, network, wish, &macs.into_keys().collect()),
+    };
+    Ok(Allotted { ips, mac })
+}
+
+fn planned(draft: &Draft, network: &L2Network, wish: &Wish<'_>, taken: &BTreeSet<Mac>) -> Mac {
+    let identity = MacIdentity {
+        source: &draft.ground.source,
+        network_uid: &network.metadata.uid,
+        namespace: &wish.attachment.namespace,
+        name: wish.name,
+        ifname: wish.ifname,
+    };
+    plan_mac(&identity, |mac| taken.contains(&mac))
+}

@@ -1,0 +1,177 @@
+//! The command line of `l2sm-controller`.
+
+use std::{
+    ffi::OsString, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum, builder::BoolishValueParser, error::ErrorKind};
+use l2sm_controller::{VERSION, hub::Hub, serve::Listener, store::RedbStore};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+/// Keeps the objects of l2sm and tells every node's agent what to do.
+#[derive(Debug, Parser)]
+#[command(name = "l2sm-controller", version = VERSION, propagate_version = true)]
+struct Arguments {
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,h2=warn.
+    #[arg(long, global = true, default_value = "info", env = "L2SM_LOG_LEVEL")]
+    log_level: String,
+    /// How it is logged, on standard error.
+    #[arg(long, global = true, default_value = "text", env = "L2SM_LOG_FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serves agents and l2smctl from a store file.
+    Serve(Serve),
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    /// The store; created when absent.
+    #[arg(long, value_name = "FILE.redb", env = "L2SM_STORE")]
+    store: PathBuf,
+    /// Address and port for agents and l2smctl.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:30808", env = "L2SM_LISTEN")]
+    listen: SocketAddr,
+    /// Serves without TLS, on a loopback address.
+    #[arg(long, env = "L2SM_INSECURE", value_parser = BoolishValueParser::new())]
+    insecure: bool,
+    /// Lets --insecure serve on any address: whoever reaches it controls every network.
+    #[arg(long, env = "L2SM_INSECURE_ALLOW_REMOTE", value_parser = BoolishValueParser::new())]
+    insecure_allow_remote: bool,
+}
+
+/// Runs the program; the result is its exit code: 0 done, 1 failed, 2 bad usage.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let Verb::Serve(serve) = &arguments.verb;
+    if let Err(why) = serve.check() {
+        return fail(2, &why);
+    }
+    if let Err(why) = log(&arguments.log_level, arguments.log_format) {
+        return fail(2, &why);
+    }
+    match serve.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(1, &format!("{why:#}")),
+    }
+}
+
+impl Serve {
+    /// Whether it may serve so.
+    fn check(&self) -> Result<(), String> {
+        let listen = self.listen;
+        if !self.insecure {
+            return Err("cannot serve with TLS: this version has none yet; \
+                        pass --insecure to serve without it on a loopback address"
+                .to_owned());
+        }
+        if !listen.ip().is_loopback() && !self.insecure_allow_remote {
+            return Err(format!(
+                "cannot serve --insecure on {listen}: it is not a loopback address; \
+                 pass --insecure-allow-remote to let everybody who reaches it in"
+            ));
+        }
+        Ok(())
+    }
+
+    fn run(&self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        runtime.block_on(self.serve())
+    }
+
+    async fn serve(&self) -> anyhow::Result<()> {
+        let new_source = uuid::Uuid::new_v4().to_string();
+        let store = RedbStore::open(&self.store, &new_source)?;
+        let hub = Arc::new(Hub::open(Box::new(store))?);
+        let listener = {
+            // The runtime's reactor takes the socket over here.
+            Listener::bind(self.listen)?
+        };
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+        drop(tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stopped.cancel();
+        }));
+        let status = hub.status();
+        info!(
+            version = VERSION,
+            address = %listener.address,
+            source = hub.source(),
+            epoch = hub.epoch(),
+            revision = status.revision,
+            networks = status.networks,
+            attachments = status.attachments,
+            "serving"
+        );
+        listener.serve(hub, stop).await?;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+fn log(level: &str, format: LogFormat) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level)
+        .map_err(|why| format!("--log-level {level:?} is not a filter: {why}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// Help and version go to standard output; a mistake is one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let printed = write!(std::io::stdout(), "{error}");
+        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim);
+    let message: Vec<_> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let message = message.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let hint = "see l2sm-controller --help";
+    match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            fail(2, &format!("a subcommand is required: {hint}"))
+        }
+        _ => fail(2, &format!("{message}: {hint}")),
+    }
+}
+
+fn fail(code: u8, why: &str) -> ExitCode {
+    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Without standard error there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "l2sm-controller: {line}"));
+    ExitCode::from(code)
+}

@@ -1,0 +1,152 @@
+//! A change in the making: a copy of the catalog in which a request is tried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use l2sm_api::objects::{Metadata, Object};
+use l2sm_common::vni::Vni;
+use l2sm_core::{model::ObjectKey, vni_plan::allocate_vni};
+
+use crate::{
+    catalog::{Catalog, ObjectRef, vni_of},
+    progress::Released,
+    store::{Batch, StoreError},
+};
+
+/// What a request is decided with besides the objects.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The store's identity.
+    pub source: String,
+    /// The revision that the change makes.
+    pub revision: u64,
+    /// When it is made; whole seconds.
+    pub now: Timestamp,
+    /// Makes a UID for a new object.
+    pub new_uid: fn() -> String,
+    /// The VNI allocated last.
+    pub last_vni: Option<Vni>,
+    /// Addresses that nodes have not let go of yet.
+    pub released: Vec<Released>,
+}
+
+/// A change in the making. Dropped, it leaves no trace.
+#[derive(Debug)]
+pub struct Draft {
+    /// The objects as they will be.
+    pub catalog: Catalog,
+    /// What it is decided with.
+    pub ground: Ground,
+    changed: BTreeSet<ObjectRef>,
+}
+
+impl Draft {
+    /// A change of `catalog` that changes nothing yet.
+    pub const fn new(catalog: Catalog, ground: Ground) -> Self {
+        Self { catalog, ground, changed: BTreeSet::new() }
+    }
+
+    /// Puts an object in the place of the one of its key, if any, and completes its metadata.
+    pub fn put(&mut self, mut object: Object) {
+        let reference = ObjectRef::new(object.kind(), object.metadata().key());
+        let spec_changed = self.spec_changed(&object);
+        let old = self.metadata(&reference).cloned();
+        let metadata = match &mut object {
+            Object::L2Network(network) => &mut network.metadata,
+            Object::L2Attachment(attachment) => &mut attachment.metadata,
+            Object::L2Node(node) => &mut node.metadata,
+        };
+        match old {
+            Some(old) => {
+                metadata.uid = old.uid;
+                metadata.creation_timestamp = old.creation_timestamp;
+                metadata.generation = old.generation + u64::from(spec_changed);
+            }
+            None => {
+                metadata.uid = (self.ground.new_uid)();
+                metadata.creation_timestamp = Some(self.ground.now);
+                metadata.generation = 1;
+            }
+        }
+        metadata.resource_version = self.ground.revision.to_string();
+        self.catalog.put(object);
+        self.changed.insert(reference);
+    }
+
+    /// Takes an object out.
+    pub fn remove(&mut self, object: ObjectRef) {
+        self.catalog.remove(&object);
+        self.changed.insert(object);
+    }
+
+    /// The next free VNI, which is then taken; `None`: all are.
+    pub fn take_vni(&mut self) -> Option<Vni> {
+        let taken: BTreeSet<_> =
+            self.catalog.networks.values().filter_map(|network| vni_of(network)).collect();
+        let vni = allocate_vni(self.ground.last_vni, &taken)?;
+        self.ground.last_vni = Some(vni);
+        Some(vni)
+    }
+
+    /// What is new, changed or gone.
+    pub const fn changed(&self) -> &BTreeSet<ObjectRef> {
+        &self.changed
+    }
+
+    /// What the store must write.
+    ///
+    /// # Errors
+    /// An object has no JSON form.
+    pub fn batch(&self) -> Result<Batch, StoreError> {
+        let mut batch = Batch {
+            revision: self.ground.revision,
+            last_vni: self.ground.last_vni.map(Vni::get).unwrap_or_default(),
+            ..Batch::default()
+        };
+        for object in &self.changed {
+            match self.catalog.json(object)? {
+                Some(json) => batch.put.push((object.to_string(), json)),
+                None => batch.remove.push(object.to_string()),
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Addresses of `network` that nodes other than `node` have not let go of yet, and who had them.
+    pub fn held_elsewhere(
+        &self,
+        network: &ObjectKey,
+        node: &str,
+    ) -> BTreeMap<std::net::IpAddr, ObjectKey> {
+        let held = self.ground.released.iter();
+        held.filter(|released| released.network == *network && released.node != node)
+            .map(|released| (released.ip, released.holder.clone()))
+            .collect()
+    }
+
+    fn metadata(&self, object: &ObjectRef) -> Option<&Metadata> {
+        let ObjectRef { kind, key } = object;
+        match kind {
+            l2sm_api::objects::Kind::L2Network => Some(&self.catalog.networks.get(key)?.metadata),
+            l2sm_api::objects::Kind::L2Attachment => {
+                Some(&self.catalog.attachments.get(key)?.metadata)
+            }
+            l2sm_api::objects::Kind::L2Node => Some(&self.catalog.nodes.get(key)?.metadata),
+        }
+    }
+
+    fn spec_changed(&self, object: &Object) -> bool {
+        let key = object.metadata().key();
+        match object {
+            Object::L2Network(new) => {
+                self.catalog.networks.get(&key).is_none_or(|old| old.spec != new.spec)
+            }
+            Object::L2Attachment(new) => {
+                self.catalog.attachments.get(&key).is_none_or(|old| old.spec != new.spec)
+            }
+            Object::L2Node(new) => {
+                self.catalog.nodes.get(&key).is_none_or(|old| old.spec != new.spec)
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! The one place that changes objects: it decides on a draft, commits it to the store, and only then
+//! answers and tells the agents' streams.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use l2sm_api::{
+    grpc::Revision,
+    objects::{Kind, L2Attachment, Object},
+};
+use l2sm_common::vni::Vni;
+use l2sm_core::{
+    instructions::{Instructions, Port},
+    model::ObjectKey,
+    plan::Plan,
+};
+use tokio::sync::watch;
+
+use crate::{
+    apply::{self, Applied, ApplyFault},
+    attach::{self, AttachOrder, DetachOrder},
+    catalog::{Catalog, ObjectRef},
+    delete::{self, DeleteOptions},
+    draft::{Draft, Ground},
+    progress::{Progress, Released},
+    refusal::Refusal,
+    status::View,
+    store::{Contents, Store, StoreError},
+};
+
+mod agents;
+
+pub use agents::{AgentHello, AgentReport, HelloError};
+
+/// Objects, their store, and how far the agents are. Calls block on the store: from async code they
+/// go through `spawn_blocking`.
+#[derive(Debug)]
+pub struct Hub {
+    source: String,
+    epoch: u64,
+    state: Mutex<State>,
+    published: watch::Sender<Arc<Published>>,
+}
+
+/// What the agents' streams are fed from.
+#[derive(Debug)]
+pub struct Published {
+    /// Number of the revision.
+    pub revision: u64,
+    /// The world at that revision, worked out.
+    pub plan: Plan,
+}
+
+struct State {
+    store: Box<dyn Store>,
+    catalog: Catalog,
+    progress: Progress,
+    revision: u64,
+    last_vni: Option<Vni>,
+    released: Vec<Released>,
+    next_stream: u64,
+}
+
+impl core::fmt::Debug for State {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("State").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+/// The controller's own state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubStatus {
+    /// Number of the revision.
+    pub revision: u64,
+    /// Networks.
+    pub networks: usize,
+    /// Attachments.
+    pub attachments: usize,
+    /// Nodes: name, connected, acked revision, errors, agent's version.
+    pub nodes: Vec<NodeLine>,
+}
+
+/// One node of [`HubStatus`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLine {
+    /// Its name.
+    pub name: String,
+    /// Its agent follows now.
+    pub connected: bool,
+    /// Number of the revision in its kernel.
+    pub acked: u64,
+    /// Objects that it could not program.
+    pub errors: usize,
+    /// Version of its agent.
+    pub version: String,
+}
+
+impl Hub {
+    /// The hub of a store: its world is complete when this returns.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn open(store: Box<dyn Store>) -> Result<Self, StoreError> {
+        let Contents { meta, objects } = store.load()?;
+        let catalog = Catalog::load(&objects)?;
+        let plan = Plan::new(&catalog.world());
+        let (published, _) = watch::channel(Arc::new(Published { revision: meta.revision, plan }));
+        let state = State {
+            store,
+            catalog,
+            progress: Progress::default(),
+            revision: meta.revision,
+            last_vni: Vni::new(meta.last_vni),
+            released: Vec::new(),
+            next_stream: 1,
+        };
+        Ok(Self { source: meta.source, epoch: meta.epoch, state: Mutex::new(state), published })
+    }
+
+    /// The store's identity.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// How often the store was opened.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The revision of this hub with a number.
+    pub fn revision(&self, number: u64) -> Revision {
+        Revision { source: self.source.clone(), epoch: self.epoch, number }
+    }
+
+    /// What is distributed, now and from now on.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.subscribe()
+    }
+
+    /// Creates and updates objects, all or none; with `dry_run` only says what it would do.
+    ///
+    /// # Errors
+    /// All that stands against it, or the store's error.
+    pub fn apply(&self, objects: Vec<Object>, dry_run: bool) -> Result<Vec<Applied>, ApplyError> {
+        let mut state = self.lock();
+        let mut draft = self.draft(&mut state);
+        let applied = apply::apply(&mut draft, objects).map_err(ApplyError::Faults)?;
+        if !dry_run {
+            self.commit(&mut state, draft).map_err(ApplyError::Store)?;
+        }
+        Ok(applied)
+    }
+
+    /// Removes objects, all or none.
+    ///
+    /// # Errors
+    /// One is not there, or is in use.
+    pub fn delete(
+        &self,
+        objects: &[ObjectRef],
+        options: DeleteOptions,
+    ) -> Result<Vec<ObjectRef>, Refusal> {
+        let mut state = self.lock();
+        let mut draft = self.draft(&mut state);
+        let deleted = delete::delete(&mut draft, &state.progress, objects, options)?;
+        self.commit(&mut state, draft)?;
+        for object in deleted.iter().filter(|object| object.kind == Kind::L2Node) {
+            state.progress.forget(&object.key.name);
+        }
+        Ok(deleted)
+    }
+
+    /// Objects of a kind with their status, by namespace and name. `namespace` and `name` choose
+    /// among them where they are given.
+    pub fn list(&self, kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Vec<Object> {
+        let state = self.lock();
+        let published = Arc::clone(&self.published.borrow());
+        let view =
+            View { catalog: &state.catalog, plan: &published.plan, progress: &state.progress };
+        let wanted = |key: &ObjectKey| {
+            let in_namespace = !kind.is_namespaced()
+                || namespace.is_none_or(|namespace| key.namespace == namespace);
+            in_namespace && name.is_none_or(|name| key.name == name)
+        };
+        match kind {
+            Kind::L2Network => state
+                .catalog
+                .networks
+                .iter()
+                .filter(|(key, _)| wanted(key))
+                .map(|(key, network)| Object::L2Network(Box::new(view.network(key, network))))
+                .collect(),
+            Kind::L2Attachment => state
+                .catalog
+                .attachments
+                .iter()
+                .filter(|(key, _)| wanted(key))
+                .map(|(key, held)| Object::L2Attachment(Box::new(view.attachment(key, held))))
+                .collect(),
+            Kind::L2Node => state
+                .catalog
+                .nodes
+                .iter()
+                .filter(|(key, _)| wanted(key))
+                .map(|(key, node)| Object::L2Node(Box::new(view.node(key, node))))
+                .collect(),
+        }
+    }
+
+    /// The controller's own state.
+    pub fn status(&self) -> HubStatus {
+        let state = self.lock();
+        let nodes = state.catalog.nodes.iter().map(|(key, node)| {
+            let progress = state.progress.node(&key.name);
+            let said = node.status.as_ref();
+            NodeLine {
+                name: key.name.clone(),
+                connected: progress.stream.is_some(),
+                acked: progress.acked,
+                errors: progress.errors.len(),
+                version: said.map(|said| said.agent_version.clone()).unwrap_or_default(),
+            }
+        });
+        HubStatus {
+            revision: state.revision,
+            networks: state.catalog.networks.len(),
+            attachments: state.catalog.attachments.len(),
+            nodes: nodes.collect(),
+        }
+    }
+
+    /// Makes the attachment that an agent asks for, or finds it. The result is its key, the number of
+    /// the revision that must be programmed for it to work, and the port.
+    ///
+    /// # Errors
+    /// See `Dataplane.Attach` in `dataplane.proto`.
+    pub fn attach(&self, order: &AttachOrder) -> Result<(ObjectKey, u64, Port), Refusal> {
+        let mut state = self.lock();
+        let mut draft = self.draft(&mut state);
+        let key = attach::attach(&mut draft, order)?;
+        self.commit(&mut state, draft)?;
+        let published = Arc::clone(&self.published.borrow());
+        let instructions = published.plan.instructions(&order.node);
+        let held = state.catalog.attachments.get(&key);
+        let revision = held.map_or(state.revision, |held| held.metadata.revision());
+        let port = instructions.ports.get(&key).cloned();
+        let port = port.or_else(|| waiting_port(&published.plan, &state.catalog, held?));
+        let port = port.ok_or_else(|| {
+            Refusal::Precondition(format!("attachment {key} has no port: its network has no VNI"))
+        })?;
+        Ok((key, revision, port))
+    }
+
+    /// Removes attachments of a node. The result names them, and the number of the revision without
+    /// them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn detach(
+        &self,
+        node: &str,
+        order: &DetachOrder,
+    ) -> Result<(Vec<ObjectKey>, u64), Refusal> {
+        let mut state = self.lock();
+        let mut draft = self.draft(&mut state);
+        let removed = attach::detach(&mut draft, node, order);
+        self.commit(&mut state, draft)?;
+        Ok((removed, state.revision))
+    }
+
+    /// What a node must know at the revision that is distributed now.
+    pub fn instructions(&self, node: &str) -> Instructions {
+        self.published.borrow().plan.instructions(node)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in a request leaves the state as it was: drafts are committed whole or not.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draft(&self, state: &mut State) -> Draft {
+        let State { catalog, progress, released, revision, last_vni, .. } = state;
+        released.retain(|held| {
+            let known = catalog.nodes.contains_key(&crate::catalog::node_key(&held.node));
+            known && progress.acked(&held.node) < held.revision
+        });
+        let now = Timestamp::now();
+        let ground = Ground {
+            source: self.source.clone(),
+            revision: *revision + 1,
+            now: Timestamp::from_second(now.as_second()).unwrap_or(now),
+            new_uid: || uuid::Uuid::new_v4().to_string(),
+            last_vni: *last_vni,
+            released: released.clone(),
+        };
+        Draft::new(catalog.clone(), ground)
+    }
+
+    /// Makes a draft real: on disk first, then here, then on the agents' streams.
+    fn commit(&self, state: &mut State, draft: Draft) -> Result<(), StoreError> {
+        if draft.changed().is_empty() {
+            return Ok(());
+        }
+        state.store.commit(&draft.batch()?)?;
+        for object in draft.changed() {
+            if let Some(held) = state.catalog.attachments.get(&object.key)
+                && object.kind == Kind::L2Attachment
+            {
+                let kept = draft.catalog.attachments.get(&object.key);
+                state.released.extend(let_go(held, kept.map(AsRef::as_ref), &draft.ground));
+            }
+        }
+        state.revision = draft.ground.revision;
+        state.last_vni = draft.ground.last_vni;
+        state.catalog = draft.catalog;
+        let plan = Plan::new(&state.catalog.world());
+        let published = Published { revision: state.revision, plan };
+        drop(self.published.send_replace(Arc::new(published)));
+        Ok(())
+    }
+}
+
+/// Why an apply is not carried out.
+#[derive(Debug)]
+pub enum ApplyError {
+    /// What stands against it.
+    Faults(Vec<ApplyFault>),
+    /// The store does not take it.
+    Store(StoreError),
+}
+
+/// Addresses that an attachment had and has no more, or not on that node.
+fn let_go(held: &L2Attachment, kept: Option<&L2Attachment>, ground: &Ground) -> Vec<Released> {
+    let stays =
+        kept.filter(|kept| kept.spec.node == held.spec.node && kept.network() == held.network());
+    let still = stays.map(|kept| kept.spec.addresses()).unwrap_or_default();
+    let gone = held.spec.addresses().into_iter().filter(|net| !still.contains(net));
+    gone.map(|net| Released {
+        network: held.network(),
+        ip: net.addr(),
+        holder: held.metadata.key(),
+        node: held.spec.node.clone(),
+        revision: ground.revision,
+    })
+    .collect()
+}
+
+/// The port of an attachment whose node has not said hello yet.
+fn waiting_port(plan: &Plan, catalog: &Catalog, held: &L2Attachment) -> Option<Port> {
+    let network = catalog.networks.get(&held.network())?;
+    Some(Port {
+        vni: crate::catalog::vni_of(network)?,
+        ifname: held.spec.ifname.clone(),
+        netns: held.spec.netns.clone(),
+        netns_inode: held.spec.netns_inode,
+        pod: held.spec.pod.clone(),
+        mac: held.spec.station()?,
+        addresses: held.spec.addresses(),
+        mtu: plan.mtu(&held.network()).unwrap_or_default(),
+        mac_check: network.spec.mac_spoof_check,
+        forwarder: false,
+    })
+}
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+//! The server: one port for agents and `l2smctl`.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use l2sm_api::grpc::v1::{dataplane_server::DataplaneServer, objects_server::ObjectsServer};
+use thiserror::Error;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::{Server, server::TcpIncoming};
+
+use crate::{
+    hub::Hub,
+    service::{DataplaneService, ObjectsService},
+};
+
+/// A peer that does not answer for this long after [`PING_INTERVAL`] is dead.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a silent connection is left before it is asked whether it lives.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long connections may take to end after `stop`.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Largest request: manifests with many documents.
+const REQUEST_MAX: usize = 64 << 20;
+
+/// Why there is no server.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {why}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// The server ended by itself.
+    #[error("server ended: {0}")]
+    Ended(#[from] tonic::transport::Error),
+}
+
+/// A server whose address is taken, and that does not serve yet.
+#[derive(Debug)]
+pub struct Listener {
+    incoming: TcpIncoming,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Listener {
+    /// Takes an address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`ServeError::Bind`].
+    pub fn bind(address: SocketAddr) -> Result<Self, ServeError> {
+        let fail = |why| ServeError::Bind { address, why };
+        let incoming = TcpIncoming::bind(address).map_err(fail)?.with_nodelay(Some(true));
+        let address = incoming.local_addr().map_err(fail)?;
+        Ok(Self { incoming, address })
+    }
+
+    /// Serves the objects of `hub` until `stop`.
+    ///
+    /// # Errors
+    /// [`ServeError::Ended`].
+    pub async fn serve(self, hub: Arc<Hub>, stop: CancellationToken) -> Result<(), ServeError> {
+        let streams = TaskTracker::new();
+        let dataplane = DataplaneService::new(Arc::clone(&hub), streams.clone(), stop.clone());
+        let dataplane = DataplaneServer::new(dataplane).max_decoding_message_size(REQUEST_MAX);
+        let objects = ObjectsServer::new(ObjectsService::new(hub));
+        let objects = objects.max_decoding_message_size(REQUEST_MAX);
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(PING_INTERVAL))
+            .http2_keepalive_timeout(Some(PING_TIMEOUT))
+            .add_service(dataplane)
+            .add_service(objects)
+            .serve_with_incoming_shutdown(self.incoming, stop.clone().cancelled_owned());
+        let drained = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            ended = server => ended?,
+            () = drained => {}
+        }
+        streams.close();
+        Ok(())
+    }
+}

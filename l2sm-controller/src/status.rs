@@ -1,0 +1,215 @@
+//! Objects as they are listed: with a status that says what is.
+
+use std::collections::BTreeSet;
+
+use l2sm_api::objects::{
+    Condition, ConditionStatus, L2Attachment, L2AttachmentStatus, L2Network, L2NetworkStatus,
+    L2Node, L2NodeStatus,
+};
+use l2sm_core::{model::ObjectKey, plan::Plan};
+
+use crate::{
+    catalog::{Catalog, vni_of},
+    progress::Progress,
+};
+
+/// What statuses are worked out from.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The objects.
+    pub catalog: &'a Catalog,
+    /// Their world, worked out.
+    pub plan: &'a Plan,
+    /// How far the agents are.
+    pub progress: &'a Progress,
+}
+
+impl View<'_> {
+    /// A network with its status.
+    pub fn network(&self, key: &ObjectKey, network: &L2Network) -> L2Network {
+        let attachments: Vec<_> = self.catalog.attachments_of(key).collect();
+        let newest =
+            attachments.iter().max_by_key(|(_, attachment)| attachment.metadata.revision());
+        let assigned = attachments.iter().flat_map(|(name, attachment)| {
+            let pod = attachment.spec.pod.clone().unwrap_or_else(|| name.name.clone());
+            attachment
+                .spec
+                .addresses()
+                .into_iter()
+                .map(move |net| (net.addr().to_string(), pod.clone()))
+        });
+        let changed = attachments.iter().map(|(_, attachment)| attachment.metadata.revision());
+        let revision = changed.max().unwrap_or_default().max(network.metadata.revision());
+        let mut conditions = vec![self.network_ready(key, revision)];
+        conditions.extend(not_acting(network));
+        observe(&mut conditions, network.metadata.generation);
+        let ready = conditions.first().is_some_and(|ready| ready.status == ConditionStatus::True);
+        let status = L2NetworkStatus {
+            internal_connectivity: if ready { "Available" } else { "Unavailable" }.to_owned(),
+            provider_connectivity: network.spec.provider.as_ref().map(|_| "Unknown".to_owned()),
+            connected_pod_count: u32::try_from(attachments.len()).unwrap_or(u32::MAX),
+            assigned_ips: assigned.collect(),
+            last_assigned_ip: newest.and_then(|(_, attachment)| {
+                attachment.spec.addresses().first().map(|net| net.addr().to_string())
+            }),
+            vni: vni_of(network).map(|vni| vni.get()),
+            mtu: self.plan.mtu(key),
+            observed_generation: network.metadata.generation,
+            conditions,
+        };
+        L2Network { status: Some(status), ..network.clone() }
+    }
+
+    /// An attachment with its status.
+    pub fn attachment(&self, key: &ObjectKey, attachment: &L2Attachment) -> L2Attachment {
+        let network_key = attachment.network();
+        let network = self.catalog.networks.get(&network_key);
+        let mut conditions = vec![self.attachment_ready(key, attachment)];
+        observe(&mut conditions, attachment.metadata.generation);
+        let status = L2AttachmentStatus {
+            ips: attachment.spec.ips.clone(),
+            mac: attachment.spec.mac.clone(),
+            vni: network.and_then(|network| vni_of(network)).map(|vni| vni.get()),
+            mtu: self.plan.mtu(&network_key),
+            revision: attachment.metadata.revision(),
+            observed_generation: attachment.metadata.generation,
+            conditions,
+        };
+        L2Attachment { status: Some(status), ..attachment.clone() }
+    }
+
+    /// A node with its status.
+    pub fn node(&self, key: &ObjectKey, node: &L2Node) -> L2Node {
+        let progress = self.progress.node(&key.name);
+        let said = node.status.clone().unwrap_or_default();
+        let connected = progress.stream.is_some();
+        let mut conditions: Vec<_> =
+            said.conditions.iter().filter(|condition| condition.kind != "Ready").cloned().collect();
+        let own = said.conditions.iter().find(|condition| condition.kind == "Ready");
+        let ready = match own {
+            _ if !connected => Condition::ready(false, "Away", "its agent is not connected"),
+            Some(own) if own.status != ConditionStatus::True => own.clone(),
+            Some(_) | None if !progress.errors.is_empty() => {
+                let errors = progress
+                    .errors
+                    .iter()
+                    .map(|((kind, at), error)| format!("{kind} {at}: {}", error.message));
+                let errors = errors.take(5).collect::<Vec<_>>().join("; ");
+                Condition::ready(false, "NotProgrammed", errors)
+            }
+            Some(_) | None => {
+                let message = format!("revision {} is in its kernel", progress.acked);
+                Condition::ready(progress.acked > 0, "Connected", message)
+            }
+        };
+        conditions.insert(0, ready);
+        observe(&mut conditions, node.metadata.generation);
+        let status = L2NodeStatus {
+            connected,
+            acked_revision: progress.acked,
+            observed_generation: node.metadata.generation,
+            conditions,
+            ..said
+        };
+        L2Node { status: Some(status), ..node.clone() }
+    }
+
+    fn network_ready(&self, key: &ObjectKey, revision: u64) -> Condition {
+        if let Some(clash) = self.plan.network_clash(key) {
+            return Condition::ready(false, "VNIConflict", clash.to_string());
+        }
+        if let Some(fault) = self.node_errors("L2Network", key) {
+            return fault;
+        }
+        let concerned: BTreeSet<_> = self.plan.nodes(key).collect();
+        if concerned.is_empty() {
+            return Condition::ready(true, "NoPorts", "no node has a port in it");
+        }
+        self.programmed(&concerned, revision)
+    }
+
+    fn attachment_ready(&self, key: &ObjectKey, attachment: &L2Attachment) -> Condition {
+        let network_key = attachment.network();
+        let node = attachment.spec.node.as_str();
+        let Some(network) = self.catalog.networks.get(&network_key) else {
+            let message = format!("there is no network {network_key}");
+            return Condition::ready(false, "NetworkNotFound", message);
+        };
+        if let Some(clash) = self.plan.network_clash(&network_key) {
+            return Condition::ready(false, "VNIConflict", clash.to_string());
+        }
+        if let Some(clash) = self.plan.attachment_clash(key) {
+            return Condition::ready(false, "AddressInUse", clash.to_string());
+        }
+        if let Some(fault) = self.node_errors("L2Attachment", key) {
+            return fault;
+        }
+        let revision = attachment.metadata.revision().max(network.metadata.revision());
+        if !self.progress.is_connected(node) {
+            return Condition::ready(false, "NodeAway", format!("node {node} is not connected"));
+        }
+        let mut concerned: BTreeSet<_> = self.plan.nodes(&network_key).collect();
+        concerned.insert(node);
+        self.programmed(&concerned, revision)
+    }
+
+    /// Whether every connected node of `concerned` has `revision` in its kernel.
+    fn programmed(&self, concerned: &BTreeSet<&str>, revision: u64) -> Condition {
+        let (connected, away): (Vec<&str>, Vec<&str>) =
+            concerned.iter().partition(|name| self.progress.is_connected(name));
+        let behind: Vec<_> =
+            connected.iter().copied().filter(|name| self.progress.acked(name) < revision).collect();
+        let mut parts = Vec::new();
+        if behind.is_empty() {
+            parts
+                .push(format!("revision {revision} is in the kernel of {} nodes", connected.len()));
+        } else {
+            parts.push(format!("not yet at revision {revision}: {}", few(&behind)));
+        }
+        if !away.is_empty() {
+            parts.push(format!("away: {}", few(&away)));
+        }
+        let ready = behind.is_empty() && !connected.is_empty();
+        let reason = match (ready, connected.is_empty()) {
+            (true, _) => "Programmed",
+            (false, true) => "NodesAway",
+            (false, false) => "Programming",
+        };
+        Condition::ready(ready, reason, parts.join("; "))
+    }
+
+    fn node_errors(&self, kind: &str, key: &ObjectKey) -> Option<Condition> {
+        let errors: Vec<_> = self.progress.errors(kind, key).collect();
+        let (_, first) = errors.first()?;
+        let words: Vec<_> = errors
+            .iter()
+            .take(5)
+            .map(|(node, error)| format!("node {node}: {}", error.message))
+            .collect();
+        Some(Condition::ready(false, first.reason.clone(), words.join("; ")))
+    }
+}
+
+/// What the user asks for and does not get yet.
+fn not_acting(network: &L2Network) -> Option<Condition> {
+    let fields = network.spec.not_acting();
+    if fields.is_empty() {
+        return None;
+    }
+    let message = format!("stored, and does not act yet: {}", fields.join(", "));
+    Some(Condition::new("NotActing", ConditionStatus::True, "NotImplementedYet", message))
+}
+
+fn observe(conditions: &mut [Condition], generation: u64) {
+    for condition in conditions {
+        condition.observed_generation = generation;
+    }
+}
+
+fn few(names: &[&str]) -> String {
+    let mut text = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    if let Some(more) = names.len().checked_sub(5).filter(|more| *more > 0) {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
