@@ -76,18 +76,15 @@ fn send_slow(skb: &Skb, slot: Slot, vtep: &VtepEntry, vni: Vni, length: u32) -> 
 #[inline(always)]
 pub(crate) fn prepare_slow(skb: &Skb, vtep: &VtepEntry, vni: Vni) -> Result<IfIndex, Errno> {
     let config = Maps.config().ok_or(ENOTSUPP)?;
-    let mut key = TunnelKey { id: vni.get(), ttl: TTL, ..TunnelKey::default() };
-    let mut flags = 0;
-    if vtep.flags & vtep_flags::IPV6 != 0 {
-        key.remote = words(vtep.remote);
-        key.local = words(vtep.local);
-        flags |= u64::from(BPF_F_TUNINFO_IPV6);
+    let v6 = vtep.flags & vtep_flags::IPV6 != 0;
+    let (remote, local) = if v6 {
+        (words(vtep.remote), words(vtep.local))
     } else {
-        let [.., a, b, c, d] = vtep.remote;
-        key.remote[0] = u32::from_be_bytes([a, b, c, d]);
-        let [.., a, b, c, d] = vtep.local;
-        key.local[0] = u32::from_be_bytes([a, b, c, d]);
-    }
+        (host_word(vtep.remote), host_word(vtep.local))
+    };
+    let id = vni.get();
+    let mut key = TunnelKey { id, remote, tos: 0, ttl: TTL, ext: 0, label: 0, local };
+    let mut flags = if v6 { u64::from(BPF_F_TUNINFO_IPV6) } else { 0 };
     if vtep.flags & vtep_flags::CHECKSUM == 0 {
         flags |= u64::from(BPF_F_ZERO_CSUM_TX);
     }
@@ -202,4 +199,11 @@ pub(crate) fn redirect(device: IfIndex) -> i32 {
 fn words(address: [u8; 16]) -> [u32; 4] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
     [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(u32::from_ne_bytes)
+}
+
+/// An IPv4 address as `bpf_skb_set_tunnel_key` takes it: in host order, in the first word.
+#[inline(always)]
+fn host_word(address: [u8; 16]) -> [u32; 4] {
+    let [.., a, b, c, d] = address;
+    [u32::from_be_bytes([a, b, c, d]), 0, 0, 0]
 }

@@ -15,7 +15,7 @@ use l2sm_common::{
     forward::{flood::gets_copy, remote},
     frame::Frame as _,
     ids::{FloodId, Group, IfIndex, Slot, VtepId},
-    maps::{FloodChunk, FloodEntry, FloodKey, target_kind},
+    maps::{FloodChunk, FloodEntry, FloodKey, VtepEntry, target_kind},
     reason::DropReason,
     tables::Tables as _,
     verdict::{Flood, Way},
@@ -209,13 +209,10 @@ fn copy_to_vtep(skb: &Skb, walk: &mut Walk, id: VtepId, length: u32) {
     if walk.is(SECOND) && fast.is_none() {
         return;
     }
-    if walk.is(ENCAPSULATED)
-        && let Some(path) = fast.and_then(|path| path_entry(vtep, path))
-    {
+    if walk.is(ENCAPSULATED) {
         let patch = Patch { vni: walk.vni, inner_len: length, hash, tos: walk.tos };
-        let header = encapsulate::header_v4(path, patch);
-        if skb.store(0, &header, 0).is_ok() && clone_to(skb, walk, IfIndex(path.ifindex)) {
-            count::copies(walk.slot, length, 0, 1, 0);
+        if !copy_fast(skb, walk, vtep, fast, patch) {
+            count::drops(walk.slot, DropReason::HelperFailed, 1);
         }
         return;
     }
@@ -227,6 +224,30 @@ fn copy_to_vtep(skb: &Skb, walk: &mut Walk, id: VtepId, length: u32) {
         }
         Err(_errno) => count::drops(walk.slot, DropReason::HelperFailed, 1),
     }
+}
+
+/// A copy of the encapsulated frame, with this VTEP's outer bytes. False: they could not be written.
+#[inline(always)]
+fn copy_fast(
+    skb: &Skb,
+    walk: &mut Walk,
+    vtep: &VtepEntry,
+    path: Option<u32>,
+    patch: Patch,
+) -> bool {
+    let Some(path) = path.and_then(|path| path_entry(vtep, path)) else {
+        return false;
+    };
+    let Ok(header) = encapsulate::header_v4(path, patch) else {
+        return false;
+    };
+    if skb.store(0, &header, 0).is_err() {
+        return false;
+    }
+    if clone_to(skb, walk, IfIndex(path.ifindex)) {
+        count::copies(walk.slot, patch.inner_len, 0, 1, 0);
+    }
+    true
 }
 
 /// Index of the path that a copy to this VTEP can be encapsulated for here. Over IPv6 it goes by the

@@ -43,7 +43,7 @@ pub(crate) struct Skb {
 /// `struct bpf_tunnel_key`: addresses of IPv4 in host order in the first word, of IPv6 in network
 /// order.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct TunnelKey {
     pub(crate) id: u32,
     pub(crate) remote: [u32; 4],
@@ -178,7 +178,8 @@ impl Skb {
     /// What `l2sm-vxlan` read from the outer headers.
     #[inline(always)]
     pub(crate) fn tunnel_key(&self) -> Option<tunnel::TunnelKey> {
-        let mut key = TunnelKey::default();
+        let mut key =
+            TunnelKey { id: 0, remote: [0; 4], tos: 0, ttl: 0, ext: 0, label: 0, local: [0; 4] };
         if self.read_tunnel_key(&mut key, 0).is_ok() {
             let source = ip16_from_v4(key.remote[0].to_be_bytes());
             return Some(tunnel::TunnelKey { vni: key.id, source });

@@ -9,7 +9,7 @@ use l2sm_common::{
 };
 use l2sm_core::{
     diff::Change,
-    image::{Image, Program, keep_forwarder},
+    image::{Image, keep_forwarder},
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     layout,
     links::Links,
     maps::Maps,
-    object::{load_object, load_program, set_tail_call},
+    object::{load_object, load_program, set_tail_calls},
 };
 
 /// The node's kernel.
@@ -52,10 +52,10 @@ impl KernelDatapath {
         layout::check_pins(&pins.maps())?;
         let mut object = load_object(&pins)?;
         let mut maps = Maps::take(&mut object)?;
-        for program in [abi::FLOOD_TX].into_iter().chain(Program::ALL.map(Program::name)) {
+        for (_index, program) in abi::PROGS {
             load_program(&mut object, program)?;
         }
-        set_tail_call(&mut maps, &mut object)?;
+        set_tail_calls(&mut maps, &mut object)?;
         let mut links = Links::new(pins, object, attaching)?;
         links.update_all()?;
         Ok(Self { maps, links })

@@ -37,12 +37,15 @@ pub(super) fn classifier<'a>(
     program.try_into().map_err(wrong)
 }
 
-/// Makes the flood program reachable, before any program that reaches for it is attached.
-pub(super) fn set_tail_call(maps: &mut Maps, object: &mut Ebpf) -> Result<(), DatapathError> {
-    let program = classifier(object, abi::FLOOD_TX)?;
-    let program = program.fd().map_err(|error| DatapathError::program(abi::FLOOD_TX, error))?;
-    let set = maps.progs.set(abi::PROGS_FLOOD_TX, program, 0);
-    set.map_err(|error| DatapathError::map("write", layout::PROGS.name, &error))
+/// Makes programs reachable by tail call, before any program that reaches for them is attached.
+pub(super) fn set_tail_calls(maps: &mut Maps, object: &mut Ebpf) -> Result<(), DatapathError> {
+    for (index, name) in abi::PROGS {
+        let program = classifier(object, name)?;
+        let program = program.fd().map_err(|error| DatapathError::program(name, error))?;
+        let set = maps.progs.set(index, program, 0);
+        set.map_err(|error| DatapathError::map("write", layout::PROGS.name, &error))?;
+    }
+    Ok(())
 }
 
 /// The kernel's number of a loaded program.

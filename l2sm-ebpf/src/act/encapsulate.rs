@@ -60,7 +60,7 @@ pub(crate) fn to_path(
 #[inline(always)]
 fn over_v4(skb: &Skb, path: &PathEntry, patch: Patch) -> Result<(), Errno> {
     let inner = make_room_v4(skb)?;
-    let header = header_v4(path, patch);
+    let header = header_v4(path, patch)?;
     skb.store(0, &header, 0)?;
     match inner {
         Some(inner) => skb.store(OVERHEAD_V4 as u32, &inner, 0),
@@ -71,8 +71,7 @@ fn over_v4(skb: &Skb, path: &PathEntry, patch: Patch) -> Result<(), Errno> {
 #[inline(always)]
 fn over_v6(skb: &Skb, path: &PathEntry, patch: Patch) -> Result<(), Errno> {
     let inner = skb.load::<{ ethernet::LEN }>(0).ok_or(EINVAL)?;
-    let mut header = [0; OVERHEAD_V6];
-    header.copy_from_slice(path.header.get(..OVERHEAD_V6).ok_or(EINVAL)?);
+    let mut header: [u8; OVERHEAD_V6] = path.header.first_chunk().copied().ok_or(EINVAL)?;
     finish_v6(&mut header, patch);
     match family(ethernet::Header::parse(inner).ethertype) {
         Inner::V4 | Inner::V6 => {
@@ -104,12 +103,8 @@ pub(crate) fn make_room_v4(skb: &Skb) -> Result<Option<[u8; ethernet::LEN]>, Err
 
 /// The outer header over IPv4 for one frame on one path.
 #[inline(always)]
-pub(crate) fn header_v4(path: &PathEntry, patch: Patch) -> [u8; OVERHEAD_V4] {
-    let mut header = [0; OVERHEAD_V4];
-    // The template has 72 bytes, so the slice is always there.
-    if let Some(template) = path.header.get(..OVERHEAD_V4) {
-        header.copy_from_slice(template);
-    }
+pub(crate) fn header_v4(path: &PathEntry, patch: Patch) -> Result<[u8; OVERHEAD_V4], Errno> {
+    let mut header = path.header.first_chunk().copied().ok_or(EINVAL)?;
     finish_v4(&mut header, patch);
-    header
+    Ok(header)
 }
