@@ -1,11 +1,11 @@
 //! The agent of this node, through its unix socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use l2sm_api::socket::{Answer, Attach, Attached, Detach, Reply, Request, Status};
 
 /// Where the agent listens unless it is told otherwise.
@@ -46,7 +46,8 @@ pub(crate) fn status(socket: &Path, timeout: Duration) -> Result<Status> {
 
 fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer> {
     let unreachable = || format!("cannot reach the agent at {}", socket.display());
-    let mut stream = UnixStream::connect(socket).with_context(unreachable)?;
+    let stream = UnixStream::connect(socket).map_err(|error| anyhow!("{}", why(&error)));
+    let mut stream = stream.with_context(unreachable)?;
     // A timeout of zero is an error of the call; the shortest stands for "at once".
     let timeout = timeout.max(Duration::from_millis(1));
     stream.set_read_timeout(Some(timeout)).with_context(unreachable)?;
@@ -62,13 +63,24 @@ fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer> {
     }
 }
 
+/// Why no agent answers at all, and what to do about it.
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            format!("{error}; is l2sm-agent running? --socket says where")
+        }
+        ErrorKind::PermissionDenied => format!("{error}; only root may speak to it"),
+        _ => error.to_string(),
+    }
+}
+
 fn reply(stream: &UnixStream) -> Result<Reply> {
     let mut line = String::new();
     let read = BufReader::new(stream).read_line(&mut line);
     match read {
         Ok(0) => bail!("it closed the connection"),
         Ok(_) => serde_json::from_str(&line).context("it speaks another protocol"),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => bail!("timed out"),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => bail!("timed out"),
         Err(error) => Err(error.into()),
     }
 }

@@ -27,9 +27,10 @@ use crate::duration;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Common {
-    /// The controller: `http://HOST:PORT`, or `lab` for the lab on this machine [default:
-    /// `http://127.0.0.1:30808`].
-    #[arg(long, global = true, value_name = "URL", env = "L2SM_SERVER", value_parser = Server::parse)]
+    /// The controller.
+    #[arg(long, global = true, value_name = "URL", env = "L2SM_SERVER", value_parser = Server::parse,
+          help = "The controller: http://HOST:PORT, or `lab` for the lab on this machine \
+                  [default: http://127.0.0.1:30808]")]
     pub(crate) server: Option<Server>,
     /// The socket of this node's agent [default: /run/l2sm/agent.sock].
     #[arg(long, global = true, value_name = "PATH")]

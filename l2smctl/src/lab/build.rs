@@ -56,10 +56,11 @@ fn check(plan: &Plan) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("cannot build a lab: only root can make network namespaces");
     }
+    if state::load()?.is_some() {
+        bail!(state::ALREADY_UP);
+    }
     if let Some(taken) = plan.namespaces().find(|netns| netns_path(netns).exists()) {
-        let lab = state::load()?.is_some();
-        let why = if lab { "a lab is up: `l2smctl lab down` ends it" } else { "it is not ours" };
-        bail!("there is a network namespace {taken}: {why}");
+        bail!("there is a network namespace {taken}: it is not ours, and the lab needs the name");
     }
     Ok(())
 }
@@ -68,14 +69,20 @@ fn build(state: &mut State) -> Result<()> {
     state.save()?;
     let plan = state.plan.clone();
     let nodes = plan.nodes.len();
-    step(&format!("underlay and {nodes} nodes"), || run(&plan.underlay_commands()))?;
+    step(&format!("underlay and {}", count(nodes, "node")), || run(&plan.underlay_commands()))?;
     step("controller", || start_controller(state))?;
-    step(&format!("{nodes} agents"), || start_agents(state))?;
-    step(&format!("{} networks", plan.networks.len()), || networks::apply(&plan))?;
-    step(&format!("{} pods", plan.pods.len()), || attach_pods(state))?;
+    step(&count(nodes, "agent"), || start_agents(state))?;
+    step(&count(plan.networks.len(), "network"), || networks::apply(&plan))?;
+    step(&count(plan.pods.len(), "pod"), || attach_pods(state))?;
     step("every network on every node", || networks::wait_ready(READY))?;
     state.complete = true;
     state.save()
+}
+
+/// `1 node`, `2 nodes`.
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 fn run(commands: &[IpCommand]) -> Result<()> {
@@ -156,7 +163,8 @@ fn wait_started(
     let log = daemon.log();
     if dead {
         let last = process::last_lines(&log, 1).join("");
-        let said = if last.is_empty() { "it said nothing".to_owned() } else { last };
+        let said = last.strip_prefix("error: ").unwrap_or(&last);
+        let said = if said.is_empty() { "it said nothing" } else { said };
         bail!("{} ended at its start: {said}", daemon.name);
     }
     if !answered {

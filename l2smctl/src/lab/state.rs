@@ -13,6 +13,9 @@ use super::plan::{DIRECTORY, Plan};
 use super::process::Process;
 use crate::output::json;
 
+/// Why a lab cannot be built beside another.
+pub(crate) const ALREADY_UP: &str = "a lab is up: `l2smctl lab down` ends it";
+
 /// What there is of a lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -55,7 +58,7 @@ pub(crate) fn claim() -> Result<()> {
     match fs::create_dir(DIRECTORY) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            bail!("a lab is up: `l2smctl lab down` ends it")
+            bail!(ALREADY_UP)
         }
         Err(error) => Err(error).with_context(|| format!("cannot make {DIRECTORY}")),
     }
