@@ -65,12 +65,13 @@ fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer> {
 
 /// Why no agent answers at all, and what to do about it.
 fn why(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-            format!("{error}; is l2sm-agent running? --socket says where")
-        }
-        ErrorKind::PermissionDenied => format!("{error}; only root may speak to it"),
-        _ => error.to_string(),
+    let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
+    if is(&[ErrorKind::NotFound, ErrorKind::ConnectionRefused]) {
+        format!("{error}; is l2sm-agent running? --socket says where")
+    } else if is(&[ErrorKind::PermissionDenied]) {
+        format!("{error}; only root may speak to it")
+    } else {
+        error.to_string()
     }
 }
 
