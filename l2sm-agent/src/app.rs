@@ -6,6 +6,7 @@ mod privilege;
 mod wiring;
 
 use std::{
+    fmt,
     net::{IpAddr, ToSocketAddrs},
     path::Path,
     process::ExitCode,
@@ -17,6 +18,7 @@ use anyhow::{Context, bail};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot, watch},
+    task::JoinSet,
 };
 
 use self::{
@@ -101,7 +103,7 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let ended = runtime.block_on(serve(run, identity, reconciler));
+    let ended = runtime.block_on(Box::pin(serve(run, identity, reconciler)));
     runtime.shutdown_background();
     ended?;
     if run.detach_on_exit {
@@ -119,28 +121,10 @@ async fn serve(
     identity: Identity,
     mut reconciler: Reconciler<KernelDatapath, KernelLinks>,
 ) -> anyhow::Result<()> {
-    let state_dir = run.places.state_dir();
-    let (desired, desired_seen) = watch::channel(remembered(state_dir));
-    let (outcome, outcomes) = watch::channel(Outcome::default());
-    let (followed, followed_seen) = watch::channel(None);
-    let (wake, woken) = mpsc::unbounded_channel();
     let (signals, signals_seen) = blocking::channel();
-    let journal = Journal::open(state_dir)?;
-    let listener = Listener::bind(&run.places.socket)?;
-    let monitor = Monitor::open().context("watch the node's links")?;
-    let calls = Calls(Client::new(followed_seen));
-    let channels =
-        Channels { desired: desired.clone(), outcomes: outcomes.clone(), wake: wake.clone() };
-    let on_node = OnNode(signals.clone());
-    let service = Arc::new(Service::new(calls, on_node, identity.clone(), channels, journal));
-    let settings = FollowSettings {
-        urls: run.controller.clone(),
-        adopt: run.adopt_controller,
-        state_dir: state_dir.to_owned(),
-    };
-    let follower = Follower { settings, identity, desired, outcomes, followed, wake };
+    let mut parts = JoinSet::new();
+    let driver = spawn_parts(run, identity, &signals, signals_seen, &mut parts)?;
     let (done, passes_ended) = oneshot::channel::<()>();
-    let driver = Driver { desired: desired_seen, outcome, signals: signals_seen };
     let passes = thread::Builder::new().name("reconcile".to_owned()).spawn(move || {
         // Dropped at the end, a panic's too: that is the message.
         let _done = done;
@@ -148,25 +132,76 @@ async fn serve(
     })?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        _gone = passes_ended => Err("the reconciler"),
-        () = follower.run() => Err("following the controller"),
-        _failed = listener.serve(Arc::clone(&service)) => Err("serving the socket"),
-        () = wiring::forward_wakes(woken, signals.clone()) => Err("waking the reconciler"),
-        _failed = wiring::watch_node(monitor, signals.clone()) => Err("watching the node's links"),
-        () = service.tell_releases_forever() => Err("telling releases"),
-        () = service.release_gone_forever() => Err("looking for namespaces that are gone"),
-    };
-    if let Err(part) = ended {
-        bail!("{part}: ended early; forwarding goes on without the agent");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _gone = passes_ended => bail!(ended_early("the reconciler")),
+        part = parts.join_next() => {
+            bail!(ended_early(part.and_then(Result::ok).unwrap_or("a part of the agent")))
+        }
     }
     tracing::info!("stopping; forwarding goes on");
     if signals.send(Signal::Stop).is_ok() && passes.join().is_err() {
-        bail!("the reconciler: ended early; forwarding goes on without the agent");
+        bail!(ended_early("the reconciler"));
     }
+    parts.shutdown().await;
     Ok(())
+}
+
+fn ended_early(part: &str) -> String {
+    format!("{part} ended early; forwarding goes on without the agent")
+}
+
+/// Makes everything that runs beside the reconciler, and starts it. Each part that ends tells its name.
+fn spawn_parts(
+    run: &Run,
+    identity: Identity,
+    signals: &blocking::Sender<Signal>,
+    signals_seen: blocking::Receiver<Signal>,
+    parts: &mut JoinSet<&'static str>,
+) -> anyhow::Result<Driver> {
+    let state_dir = run.places.state_dir();
+    let (desired, desired_seen) = watch::channel(remembered(state_dir));
+    let (outcome, outcomes) = watch::channel(Outcome::default());
+    let (controller, controller_seen) = watch::channel(None);
+    let (wake, woken) = mpsc::unbounded_channel();
+    let journal = Journal::open(state_dir)?;
+    let listener = Listener::bind(&run.places.socket)?;
+    let monitor = Monitor::open().context("watch the node's links")?;
+    let channels =
+        Channels { desired: desired.clone(), outcomes: outcomes.clone(), wake: wake.clone() };
+    let (calls, on_node) = (Calls(Client::new(controller_seen)), OnNode(signals.clone()));
+    let service = Arc::new(Service::new(calls, on_node, identity.clone(), channels, journal));
+    let settings = FollowSettings {
+        urls: run.controller.clone(),
+        adopt: run.adopt_controller,
+        state_dir: state_dir.to_owned(),
+    };
+    let follower = Follower { settings, identity, desired, outcomes, followed: controller, wake };
+    parts.spawn(named("following the controller", async move { Box::pin(follower.run()).await }));
+    parts.spawn(named("waking the reconciler", wiring::forward_wakes(woken, signals.clone())));
+    parts.spawn(named("watching the links", wiring::watch_node(monitor, signals.clone())));
+    let (tells, looks) = (Arc::clone(&service), Arc::clone(&service));
+    parts.spawn(named(
+        "telling releases",
+        async move { Box::pin(tells.tell_releases_forever()).await },
+    ));
+    parts.spawn(named("looking for namespaces", async move {
+        Box::pin(looks.release_gone_forever()).await;
+    }));
+    parts
+        .spawn(named("serving the socket", async move { Box::pin(listener.serve(service)).await }));
+    Ok(Driver { desired: desired_seen, outcome, signals: signals_seen })
+}
+
+/// A part, which tells its name when it ends.
+async fn named<T: fmt::Debug>(
+    name: &'static str,
+    part: impl Future<Output = T> + Send,
+) -> &'static str {
+    let ended = Box::pin(part).await;
+    tracing::error!(?ended, "{name}: ended");
+    name
 }
 
 /// What was desired when the agent last ran. A file that cannot be read is as good as none.

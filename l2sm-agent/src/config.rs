@@ -49,7 +49,7 @@ pub enum Command {
 /// Flags of `run`.
 #[derive(Clone, Debug, Args)]
 pub struct Run {
-    /// Name of this node, as the controller knows it [default: $NODE_NAME, else the host name]
+    /// Name of this node, as the controller knows it [default: `$NODE_NAME`, else the host name]
     #[arg(long, env = "L2SM_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
     /// Controller to follow, http://HOST:PORT; repeatable, tried in order

@@ -1,13 +1,13 @@
 //! `l2sm-agent`.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use l2sm_agent::{
     app,
     config::{Command, Config, Log, LogFormat},
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 fn main() -> ExitCode {
     let command = match Config::try_parse() {
@@ -51,9 +51,16 @@ fn fail(what: &str) {
 }
 
 fn start_log(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.log_level)
+    // A bare level is meant for the agent; the libraries below it would drown it out.
+    let bare = log.log_level.parse::<LevelFilter>().is_ok();
+    let directives =
+        if bare { format!("warn,l2sm_agent={0}", log.log_level) } else { log.log_level.clone() };
+    let filter = EnvFilter::try_new(directives)
         .map_err(|why| format!("--log-level {}: {why}", log.log_level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match log.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

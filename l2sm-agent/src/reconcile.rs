@@ -31,7 +31,7 @@ use crate::{
 const FLOOD_LINGER: Duration = Duration::from_secs(1);
 /// What the maps hold is read again this often, though nothing failed: the programs mark ports that
 /// forward, and somebody may have used bpftool.
-const READ_AGAIN: Duration = Duration::from_secs(60);
+const READ_AGAIN: Duration = Duration::from_mins(1);
 
 /// Makes the node what it should be.
 #[derive(Debug)]

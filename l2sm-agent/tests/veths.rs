@@ -186,12 +186,12 @@ fn a_veth_that_cannot_be_finished_is_removed_again() {
 #[test]
 fn a_taken_interface_name_is_told_and_nothing_is_left() {
     let (node, pod) = (Namespace::new("node"), Namespace::new("pod"));
-    pod.ip(&["link", "add", "net1", "type", "dummy"]);
+    pod.ip(&["link", "add", "net1", "type", "bridge"]);
     let why = node.enter(|| ensure(&mut agent(), port(&pod))).unwrap_err();
     let expected = format!("interface net1 in {}: the name is taken", pod.path());
     assert_eq!(why.to_string(), expected);
     assert!(node.link(&host_name(&key())).is_none());
-    assert_eq!(pod.link("net1").map(|link| link.kind), Some("dummy".to_owned()));
+    assert_eq!(pod.link("net1").map(|link| link.kind), Some("bridge".to_owned()));
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn look_alikes_survive() {
     let (node, pod) = (Namespace::new("node"), Namespace::new("pod"));
     let name = host_name(&key());
     node.ip(&["link", "add", &name, "type", "veth", "peer", "name", "other"]);
-    node.ip(&["link", "add", "l2sm0123456789a", "type", "dummy"]);
+    node.ip(&["link", "add", "l2sm0123456789a", "type", "bridge"]);
     node.ip(&["link", "set", "dev", "l2sm0123456789a", "alias", "l2sm:default/web/net1"]);
     node.ip(&["link", "add", "l2smabcdefabcde", "type", "veth", "peer", "name", "another"]);
     let foreign: Vec<String> = node.links().into_iter().map(|link| link.name).collect();

@@ -54,8 +54,8 @@ pub(super) struct OnNode(pub(super) Sender<Signal>);
 
 impl Node for OnNode {
     fn look(&self, path: &str) -> Result<Inside, Unseen> {
-        let netns = Netns::open(path, 0).map_err(|why| unseen(why.into()))?;
-        let names = veths::names_in(&netns).map_err(unseen)?;
+        let netns = Netns::open(path, 0).map_err(|why| unseen(&why.into()))?;
+        let names = veths::names_in(&netns).map_err(|why| unseen(&why))?;
         let names = names.into_iter().map(|(name, _mac)| name).collect();
         Ok(Inside { inode: netns.inode(), names })
     }
@@ -69,12 +69,12 @@ impl Node for OnNode {
     }
 }
 
-fn unseen(why: LinksError) -> Unseen {
+fn unseen(why: &LinksError) -> Unseen {
     let gone = matches!(
-        &why,
+        why,
         LinksError::Netns(NetnsError::NotOne { .. } | NetnsError::Replaced { .. })
     ) || matches!(
-        &why,
+        why,
         LinksError::Netns(NetnsError::Gone { why, .. }) if why.kind() == io::ErrorKind::NotFound
     );
     if gone { Unseen::Gone(why.to_string()) } else { Unseen::Failed(why.to_string()) }

@@ -150,7 +150,8 @@ fn choose_name(
         .map(String::as_str)
         .chain(here().map(|port| port.ifname.as_str()))
         .collect();
-    let free = (1_u32..).map(|n| format!("net{n}")).find(|name| !used.contains(name.as_str()));
+    let names = (1..=used.len() + 1).map(|n| format!("net{n}"));
+    let free = names.into_iter().find(|name| !used.contains(name.as_str()));
     Ok(free.unwrap_or_default())
 }
 

@@ -61,7 +61,8 @@ impl<C: Controller, N: Node> Service<C, N> {
 
     /// Lets attachments go: here at once, at the controller now or later.
     pub(super) async fn release(&self, keys: &BTreeSet<ObjectKey>) {
-        if let Err(why) = self.journal.lock().await.add(keys) {
+        let noted = self.journal.lock().await.add(keys);
+        if let Err(why) = noted {
             tracing::warn!(%why, "a release is not kept on disk");
         }
         self.desired.send_modify(|desired| {
@@ -100,7 +101,8 @@ impl<C: Controller, N: Node> Service<C, N> {
                     desired.acknowledge_release(&key, revision.into());
                 });
             }
-            if let Err(why) = self.journal.lock().await.remove(&key) {
+            let forgotten = self.journal.lock().await.remove(&key);
+            if let Err(why) = forgotten {
                 tracing::warn!(%why, "a release stays in the journal");
             }
         }

@@ -76,20 +76,17 @@ impl Follower {
 
     /// Follows one controller until it ends; true: the agent stops.
     async fn try_one(&mut self, url: &str, admission: &mut Admission, attempts: &mut u32) -> bool {
-        let ended = self.follow(url, admission, attempts).await;
+        let ended = Box::pin(self.follow(url, admission, attempts)).await;
         self.followed.send_replace(None);
         let Err(why) = ended else { return false };
-        match why {
-            SessionError::Stopping => return true,
-            SessionError::Rejected(why) => {
-                tracing::warn!(controller = url, "{url} is not followed: {why}");
-            }
-            why if *attempts == 0 => {
-                tracing::warn!(controller = url, "{url}: {why}; forwarding goes on without it");
-            }
-            why => tracing::debug!(controller = url, "{url}: {why}"),
+        if let SessionError::Rejected(why) = &why {
+            tracing::warn!("{url} is not followed: {why}");
+        } else if *attempts == 0 {
+            tracing::warn!("{url}: {why}; forwarding goes on without it");
+        } else {
+            tracing::debug!("{url}: {why}");
         }
-        false
+        matches!(why, SessionError::Stopping)
     }
 
     async fn follow(
@@ -98,19 +95,14 @@ impl Follower {
         admission: &mut Admission,
         attempts: &mut u32,
     ) -> Result<(), SessionError> {
-        // Hello tells the MTU of the underlay: the first pass has seen it.
-        let first = self.outcomes.wait_for(|outcome| outcome.pass > 0).await;
-        let underlay_mtu = first.map_err(|_closed| SessionError::Stopping)?.underlay_mtu;
-        let channel = connect(url).await?;
-        let held = self.desired.borrow().clone();
-        let mut session =
-            Session::open(channel.clone(), &self.identity, &held, admission, underlay_mtu).await?;
+        let mut session = Box::pin(self.open(url, admission)).await?;
         *attempts = 0;
         let attach_by_request = session.welcome.attach_by_request;
+        let channel = session.channel.clone();
         let followed = Followed { url: url.to_owned(), attach_by_request, channel };
         self.followed.send_replace(Some(followed));
         let keeper = Keeper::start(self.settings.state_dir.clone());
-        let announced = std::cell::Cell::new(false);
+        let mut announced = false;
         let (desired, wake) = (&self.desired, &self.wake);
         let accepted = |instructions: Arc<_>, revision: crate::state::Revision| {
             keeper
@@ -121,11 +113,22 @@ impl Follower {
             }
         };
         let acked = |outcome: &Outcome| {
-            if !announced.replace(true) {
+            if !announced {
                 announce(url, outcome);
             }
+            announced = true;
         };
-        session.follow(admission, &mut self.outcomes, accepted, acked).await
+        Box::pin(session.follow(admission, &mut self.outcomes, accepted, acked)).await
+    }
+
+    /// Connects and says hello.
+    async fn open(&mut self, url: &str, admission: &Admission) -> Result<Session, SessionError> {
+        // Hello tells the MTU of the underlay: the first pass has seen it.
+        let first = self.outcomes.wait_for(|outcome| outcome.pass > 0).await;
+        let underlay_mtu = first.map_err(|_closed| SessionError::Stopping)?.underlay_mtu;
+        let channel = Box::pin(connect(url)).await?;
+        let held = self.desired.borrow().clone();
+        Box::pin(Session::open(channel, &self.identity, &held, admission, underlay_mtu)).await
     }
 }
 
@@ -138,9 +141,12 @@ fn announce(url: &str, outcome: &Outcome) {
 
 async fn connect(url: &str) -> Result<Channel, SessionError> {
     let failed = |why: tonic::transport::Error| {
-        let cause = std::iter::successors(Some(&why as &dyn std::error::Error), |why| why.source());
-        let text = cause.last().map_or_else(|| why.to_string(), ToString::to_string);
-        SessionError::Status(tonic::Status::unavailable(text))
+        // Its own text is "transport error"; what happened is at the end of the chain.
+        let mut cause: &dyn std::error::Error = &why;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        SessionError::Status(tonic::Status::unavailable(cause.to_string()))
     };
     Endpoint::from_shared(url.to_owned())
         .map_err(failed)?
@@ -160,7 +166,7 @@ fn wait_for(attempt: u32, random: u64) -> Duration {
     let (first, longest) = BACKOFF;
     let full = first.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(longest);
     let share = u32::try_from(random % 512).unwrap_or_default();
-    full - full / 2 * share / 512
+    full.saturating_sub(full / 2 * share / 512)
 }
 
 /// Writes instructions to disk in the background: the newest counts, those between may be skipped.

@@ -47,6 +47,7 @@ pub(super) enum SessionError {
 /// A stream that has been welcomed.
 #[derive(Debug)]
 pub(super) struct Session {
+    pub(super) channel: Channel,
     outbound: mpsc::Sender<v1::FromAgent>,
     inbound: Streaming<v1::FromController>,
     assembly: Assembly,
@@ -67,10 +68,11 @@ impl Session {
         let (outbound, queue) = mpsc::channel(QUEUE);
         let hello = hello(identity, held, admission, underlay_mtu);
         send(&outbound, v1::from_agent::Message::Hello(hello)).await?;
-        let mut client = v1::dataplane_client::DataplaneClient::new(channel)
+        let mut client = v1::dataplane_client::DataplaneClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_MAX);
         let greeting = async {
-            let mut inbound = client.follow(ReceiverStream::new(queue)).await?.into_inner();
+            let mut inbound =
+                Box::pin(client.follow(ReceiverStream::new(queue))).await?.into_inner();
             let first = inbound.message().await?.ok_or(SessionError::Ended)?;
             Ok::<_, SessionError>((inbound, first))
         };
@@ -82,7 +84,7 @@ impl Session {
         admission.welcome(&welcome)?;
         let assembly = Assembly::new(Arc::clone(&held.instructions));
         let reported_mtu = underlay_mtu;
-        Ok(Self { outbound, inbound, assembly, welcome, acked: None, reported_mtu })
+        Ok(Self { channel, outbound, inbound, assembly, welcome, acked: None, reported_mtu })
     }
 
     /// Follows until the stream ends. `accepted` is called with complete instructions.
@@ -91,7 +93,7 @@ impl Session {
         admission: &mut Admission,
         outcomes: &mut watch::Receiver<Outcome>,
         accepted: impl Fn(Arc<l2sm_core::instructions::Instructions>, Revision),
-        acked: impl Fn(&Outcome),
+        mut acked: impl FnMut(&Outcome),
     ) -> Result<(), SessionError> {
         loop {
             tokio::select! {

@@ -4,7 +4,9 @@ use l2sm_common::{
     abi::{BRIDGE_DEVICE, VXLAN_DEVICE},
     ids::IfIndex,
 };
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkMessage,
+};
 
 use super::{
     LinksError,
@@ -68,7 +70,7 @@ fn ensure_bridge(kernel: &mut Conversation, links: &[Link]) -> Result<IfIndex, L
         }
         let finished = link.alias.is_some() && link.no_auto_address && !link.up;
         if !finished {
-            links::set_link(kernel, bridge_settings(link.index))?;
+            links::set_link(kernel, bridge_settings(link))?;
         }
         return Ok(IfIndex(link.index));
     }
@@ -78,17 +80,17 @@ fn ensure_bridge(kernel: &mut Conversation, links: &[Link]) -> Result<IfIndex, L
         links::link_info(InfoKind::Bridge, None),
     ];
     links::make_link(kernel, link)?;
-    let index = index_of(kernel, BRIDGE_DEVICE)?;
-    links::set_link(kernel, bridge_settings(index))?;
-    Ok(IfIndex(index))
+    let made = find(kernel, BRIDGE_DEVICE)?;
+    links::set_link(kernel, bridge_settings(&made))?;
+    Ok(IfIndex(made.index))
 }
 
 /// What the bridge must be: ours, without addresses, and down. A DOWN bridge's ports drop everything.
-fn bridge_settings(index: u32) -> LinkMessage {
-    let mut link = links::change(index);
-    link.header.change_mask = netlink_packet_route::link::LinkFlags::Up;
-    link.attributes =
-        vec![LinkAttribute::IfAlias(BRIDGE_ALIAS.to_owned()), links::no_auto_address()];
+fn bridge_settings(bridge: &Link) -> LinkMessage {
+    let mut link = links::change(bridge.index);
+    link.header.change_mask = LinkFlags::Up;
+    link.attributes = vec![LinkAttribute::IfAlias(BRIDGE_ALIAS.to_owned())];
+    link.attributes.extend((!bridge.no_auto_address).then(links::no_auto_address));
     link
 }
 
@@ -112,7 +114,7 @@ fn ensure_vxlan(
                 && link.up
                 && link.controller == Some(bridge.0);
             if !finished {
-                finish_vxlan(kernel, link.index, bridge)?;
+                finish_vxlan(kernel, link, bridge)?;
             }
             return Ok(IfIndex(link.index));
         }
@@ -120,9 +122,9 @@ fn ensure_vxlan(
         links::delete_link(kernel, link.index)?;
     }
     links::make_link(kernel, vxlan_device(port))?;
-    let index = index_of(kernel, VXLAN_DEVICE)?;
-    finish_vxlan(kernel, index, bridge)?;
-    Ok(IfIndex(index))
+    let made = find(kernel, VXLAN_DEVICE)?;
+    finish_vxlan(kernel, &made, bridge)?;
+    Ok(IfIndex(made.index))
 }
 
 fn vxlan_device(port: u16) -> LinkMessage {
@@ -143,15 +145,17 @@ fn vxlan_device(port: u16) -> LinkMessage {
 }
 
 /// The bridge first: up outside it, the device would hand frames to the host.
-fn finish_vxlan(kernel: &mut Conversation, index: u32, bridge: IfIndex) -> Result<(), LinksError> {
-    let mut link = links::change(index);
-    link.attributes = vec![
-        LinkAttribute::IfAlias(VXLAN_ALIAS.to_owned()),
-        links::no_auto_address(),
-        LinkAttribute::Controller(bridge.0),
-    ];
+fn finish_vxlan(
+    kernel: &mut Conversation,
+    vxlan: &Link,
+    bridge: IfIndex,
+) -> Result<(), LinksError> {
+    let mut link = links::change(vxlan.index);
+    link.attributes =
+        vec![LinkAttribute::IfAlias(VXLAN_ALIAS.to_owned()), LinkAttribute::Controller(bridge.0)];
+    link.attributes.extend((!vxlan.no_auto_address).then(links::no_auto_address));
     links::set_link(kernel, link)?;
-    links::set_link(kernel, links::change_up(index))?;
+    links::set_link(kernel, links::change_up(vxlan.index))?;
     Ok(())
 }
 
@@ -161,10 +165,11 @@ fn is_unfinished(link: &Link, kind: &str) -> bool {
     link.kind == kind && link.alias.is_none() && !link.up && link.controller.is_none()
 }
 
-fn index_of(kernel: &mut Conversation, name: &str) -> Result<u32, LinksError> {
+fn find(kernel: &mut Conversation, name: &str) -> Result<Link, LinksError> {
     let links = links::dump_links(kernel)?;
-    named(&links, name)
-        .map(|link| link.index)
+    links
+        .into_iter()
+        .find(|link| link.name == name)
         .ok_or_else(|| LinksError::Vanished { name: name.to_owned() })
 }
 

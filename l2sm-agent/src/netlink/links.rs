@@ -38,7 +38,7 @@ pub struct Link {
     pub peer: Option<u32>,
     /// The other half is in another namespace.
     pub peer_elsewhere: bool,
-    /// The kernel makes no IPv6 link-local address on it.
+    /// The kernel makes no IPv6 link-local address on it: told not to, or there is no IPv6 on it.
     pub no_auto_address: bool,
     /// What a vxlan device does.
     pub vxlan: Option<Vxlan>,
@@ -125,7 +125,8 @@ pub fn change_up(index: u32) -> LinkMessage {
     link
 }
 
-/// The attribute that keeps the kernel from making an IPv6 link-local address.
+/// The attribute that keeps the kernel from making an IPv6 link-local address. Refused
+/// (`EAFNOSUPPORT`) on a device without IPv6, which needs none: see [`Link::no_auto_address`].
 pub fn no_auto_address() -> LinkAttribute {
     LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
         In6AddrGenMode::None,
@@ -138,6 +139,7 @@ fn as_link(message: RouteNetlinkMessage) -> Option<Link> {
         index: message.header.index,
         up: message.header.flags.contains(LinkFlags::Up),
         loopback: message.header.flags.contains(LinkFlags::Loopback),
+        no_auto_address: true,
         ..Link::default()
     };
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
@@ -161,13 +163,17 @@ fn read_attribute(link: &mut Link, attribute: LinkAttribute, ethernet: bool) {
         }
         LinkAttribute::LinkInfo(info) => info.into_iter().for_each(|info| read_info(link, info)),
         LinkAttribute::AfSpecUnspec(families) => {
-            link.no_auto_address = families.iter().any(|family| {
-                matches!(family, AfSpecUnspec::Inet6(specs) if specs.contains(
-                    &AfSpecInet6::AddrGenMode(In6AddrGenMode::None)))
-            });
+            link.no_auto_address = !families.iter().any(makes_addresses);
         }
         _ => {}
     }
+}
+
+fn makes_addresses(family: &AfSpecUnspec) -> bool {
+    let AfSpecUnspec::Inet6(specs) = family else { return false };
+    specs
+        .iter()
+        .any(|spec| matches!(spec, AfSpecInet6::AddrGenMode(mode) if *mode != In6AddrGenMode::None))
 }
 
 fn read_info(link: &mut Link, info: LinkInfo) {

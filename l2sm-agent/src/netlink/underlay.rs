@@ -128,10 +128,10 @@ impl Present {
                 .find(|(_index, own)| own == address)
                 .ok_or(UnderlayError::NotOwn { address: *address })?;
             // An address of the loopback device (a router's) is fine where the devices are named.
-            if let Some(device) = self.by_index(*index).filter(|_link| devices.is_empty()) {
-                if !names.contains(&device.name) {
-                    names.push(device.name.clone());
-                }
+            if let Some(device) = self.by_index(*index).filter(|_link| devices.is_empty())
+                && !names.contains(&device.name)
+            {
+                names.push(device.name.clone());
             }
         }
         if names.is_empty() {

@@ -31,9 +31,10 @@ const ALIAS_MAX: usize = 255;
 /// Name of the host end of an attachment's veth: `l2sm` and 11 hex digits of SHA-256 over
 /// `namespace/name`. Whoever has the key finds the device, and 44 bits keep keys apart.
 pub fn host_name(key: &ObjectKey) -> String {
-    let digest = Sha256::digest(key.to_string().as_bytes());
-    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("{VETH_PREFIX}{}", hex.get(..11).unwrap_or(&hex))
+    let digest: [u8; 32] = Sha256::digest(key.to_string().as_bytes()).into();
+    let [b0, b1, b2, b3, b4, b5, ..] = digest;
+    let number = u64::from_be_bytes([0, 0, b0, b1, b2, b3, b4, b5]) >> 4;
+    format!("{VETH_PREFIX}{number:011x}")
 }
 
 /// `ifalias` of the host end: `l2sm:<namespace>/<pod>/<ifname>`.
@@ -231,14 +232,21 @@ fn correct_addresses(
     wanted: &Wanted<'_>,
 ) -> Result<(), LinksError> {
     let present = addresses_of(pod, index)?;
-    let stale = wanted.before.map(|before| before.addresses.as_slice()).unwrap_or_default();
-    for address in stale {
-        if present.contains(address) && !wanted.port.addresses.contains(address) {
-            pod.ask(RouteNetlinkMessage::DelAddress(address_message(index, *address)), 0)?;
-        }
+    let asked = wanted.before.map(|before| before.addresses.as_slice()).unwrap_or_default();
+    let stale: Vec<IpNet> = asked
+        .iter()
+        .filter(|address| present.contains(address) && !wanted.port.addresses.contains(address))
+        .copied()
+        .collect();
+    for address in &stale {
+        pod.ask(RouteNetlinkMessage::DelAddress(address_message(index, *address)), 0)?;
     }
-    for address in &wanted.port.addresses {
-        if !present.contains(address) {
+    // With the first address of a subnet, the kernel removes the others of it, the pod's own too
+    // (`promote_secondaries` is off by default).
+    let left = if stale.is_empty() { present.clone() } else { addresses_of(pod, index)? };
+    let kept = present.iter().filter(|address| !stale.contains(address));
+    for address in wanted.port.addresses.iter().chain(kept) {
+        if !left.contains(address) {
             let message = RouteNetlinkMessage::NewAddress(address_message(index, *address));
             pod.ask(message, NLM_F_CREATE | NLM_F_REPLACE)
                 .map_err(|why| LinksError::Address { address: *address, why })?;

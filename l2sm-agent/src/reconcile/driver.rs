@@ -79,14 +79,13 @@ impl Driver {
         loop {
             let patience = due.saturating_duration_since(Instant::now());
             match self.signals.recv_timeout(patience) {
-                Ok(Signal::Desired) => return true,
+                Ok(Signal::Desired) | Err(RecvTimeoutError::Timeout) => return true,
                 Ok(Signal::Node) => due = due.min(started + QUIET),
                 Ok(Signal::Count(reply)) => {
                     if reply.send(reconciler.counters()).is_err() {
                         tracing::debug!("nobody waits for the counters any more");
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => return true,
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             }
         }

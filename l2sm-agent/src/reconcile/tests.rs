@@ -222,7 +222,7 @@ fn a_flood_list_outlives_its_last_reference_by_a_second() {
     assert!(named.iter().all(|list| !old.contains(list)), "another one is named now");
     let pass = node.pass(&wider, start);
     assert_eq!(pass.again, Some(start + FLOOD_LINGER));
-    node.pass(&wider, start + FLOOD_LINGER - Duration::from_millis(1));
+    node.pass(&wider, start + FLOOD_LINGER.mul_f64(0.999));
     assert!(holds(&mut node), "a moment too early");
     let pass = node.pass(&wider, start + FLOOD_LINGER);
     assert!(!holds(&mut node));
@@ -253,7 +253,7 @@ proptest! {
         settle(&mut node, &desired(instructions(&before), 1));
         let count = std::sync::atomic::AtomicUsize::new(0);
         node.parts().0.refuse(move |_change| {
-            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % every == 0
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(every)
         });
         let wanted = desired(instructions(&after), 2);
         for _pass in 0..3 {
