@@ -34,9 +34,9 @@ pub trait Datapath {
     /// When a map or the pins cannot be read.
     fn read(&mut self) -> Result<Image, DatapathError>;
 
-    /// Makes one change: one system call, so it happens whole or not at all. Removing what is not
-    /// there is no error. A port that the programs have marked as forwarder stays one
-    /// ([`keep_forwarder`](l2sm_core::image::keep_forwarder)).
+    /// Makes one change, whole or not at all. Removing what is not there is no error. A segment's
+    /// new counter slot starts from zero. A port that the programs have marked as forwarder stays
+    /// one ([`keep_forwarder`](l2sm_core::image::keep_forwarder)).
     ///
     /// # Errors
     /// When the kernel refuses it; a full map is [`DatapathError::MapFull`].

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, fs};
 use l2sm_agent::datapath::{Attaching, Datapath as _, DatapathError, KernelDatapath, remove_pins};
 use l2sm_common::{
     abi,
-    maps::{DropKey, PortEntry, UplinkEntry, port_flags},
+    maps::{DropKey, PortEntry, SegmentEntry, UplinkEntry, port_flags},
     reason::DropReason,
 };
 use l2sm_core::{
@@ -251,6 +251,32 @@ fn drops_are_counted_over_all_cpus() {
         let no_port = DropKey { slot: 0, reason: DropReason::NoPort.number() };
         until("a drop is counted", || datapath.drops().unwrap().contains_key(&no_port));
         assert_eq!(datapath.traffic().unwrap(), BTreeMap::new());
+    });
+}
+
+#[test]
+fn a_slot_starts_from_zero_for_another_network() {
+    sandboxed("slots", |sandbox| {
+        let mut datapath = sandbox.open();
+        let pod = port("pod0");
+        let segment = |slot| SegmentEntry { flood_id: 0, flags: 0, slot, mtu: 1450 };
+        datapath.apply(&Change::PutSegment(7, segment(4))).unwrap();
+        let checked = PortEntry { flags: port_flags::MAC_CHECK, ..PORT };
+        datapath.apply(&Change::PutPort(pod.device.0, checked)).unwrap();
+        datapath.apply(&Change::Attach(pod)).unwrap();
+        run("ip", &["link", "set", "pod0", "up"]);
+        run("ip", &["link", "set", "pod0p", "up"]);
+        let spoofed = DropKey { slot: 4, reason: DropReason::SpoofedMac.number() };
+        let counted = |datapath: &KernelDatapath| datapath.drops().unwrap().contains_key(&spoofed);
+        until("a drop is counted", || counted(&datapath));
+        // Nothing counts any more from here on.
+        run("ip", &["link", "del", "pod0"]);
+        datapath.apply(&Change::PutSegment(7, segment(4))).unwrap();
+        assert!(counted(&datapath), "the same network keeps its counters");
+        datapath.apply(&Change::DeleteSegment(7)).unwrap();
+        datapath.apply(&Change::PutSegment(8, segment(4))).unwrap();
+        assert!(!counted(&datapath));
+        assert!(!datapath.traffic().unwrap().contains_key(&4));
     });
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use l2sm_common::{
     abi,
-    maps::{DropKey, PortEntry, Traffic},
+    maps::{DropKey, PortEntry, SegmentEntry, Traffic},
 };
 use l2sm_core::{
     diff::Change,
@@ -66,6 +66,16 @@ impl KernelDatapath {
         self.links.attaching()
     }
 
+    /// Writes a segment. A slot that it did not have before starts from zero: what another network
+    /// counted there is not its own.
+    fn put_segment(&mut self, vni: u32, segment: SegmentEntry) -> Result<(), DatapathError> {
+        let before = self.maps.segments.get(&vni)?;
+        if segment.slot != 0 && before.is_none_or(|before| before.slot != segment.slot) {
+            self.maps.counters.reset(segment.slot)?;
+        }
+        self.maps.segments.put(&vni, &segment)
+    }
+
     /// Writes a port, without taking back what the programs have seen of it.
     fn put_port(&mut self, device: u32, port: PortEntry) -> Result<(), DatapathError> {
         let before = self.maps.ports.get(&device)?;
@@ -108,7 +118,7 @@ impl Datapath for KernelDatapath {
             Change::DeleteSource(key) => maps.sources.delete(key),
             Change::PutFlood(key, value) => maps.flood.put(key, value),
             Change::DeleteFlood(key) => maps.flood.delete(key),
-            Change::PutSegment(key, value) => maps.segments.put(key, value),
+            Change::PutSegment(key, value) => self.put_segment(*key, *value),
             Change::DeleteSegment(key) => maps.segments.delete(key),
             Change::PutMember(key, value) => maps.members.put(key, value),
             Change::DeleteMember(key) => maps.members.delete(key),

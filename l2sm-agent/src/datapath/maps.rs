@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, ProgramArray},
+    maps::{
+        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+        ProgramArray,
+    },
 };
 use l2sm_common::{
-    ids::Ip16,
+    ids::{Ip16, Slot},
     maps::{
         ConfigEntry, DropKey, FdbEntry, FdbKey, FloodChunk, FloodKey, LocalEntry, MemberEntry,
         MemberKey, NeighEntry, NeighKey, PortEntry, SegmentEntry, Tally, Traffic, UplinkEntry,
         VtepEntry,
     },
+    reason::DropReason,
 };
 use nix::errno::Errno;
 
@@ -153,6 +157,25 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// Sets everything that one slot counted to zero.
+    pub(super) fn reset(&mut self, slot: u32) -> Result<(), DatapathError> {
+        let write = |map| move |error: &MapError| DatapathError::map("write", map, error);
+        let traffic = write(layout::TRAFFIC.name);
+        let before = self.traffic.get(&slot, 0).map_err(|error| traffic(&error))?;
+        let zeros = vec![Traffic::default(); before.len()];
+        let zeros =
+            PerCpuValues::try_from(zeros).map_err(|error| traffic(&MapError::IoError(error)))?;
+        self.traffic.set(slot, zeros, 0).map_err(|error| traffic(&error))?;
+        for reason in DropReason::ALL {
+            let key = DropKey::new(Slot(slot), *reason);
+            match self.drops.remove(&key) {
+                Err(error) if !is_gone(&error) => return Err(write(layout::DROPS.name)(&error)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Slots that have counted something, all CPUs together.
     pub(super) fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError> {
         let mut slots = BTreeMap::new();
@@ -169,7 +192,7 @@ impl Counters {
 
     /// Drops, all CPUs together.
     pub(super) fn drops(&self) -> Result<BTreeMap<DropKey, u64>, DatapathError> {
-        let sum = |(key, cpus): (DropKey, aya::maps::PerCpuValues<u64>)| {
+        let sum = |(key, cpus): (DropKey, PerCpuValues<u64>)| {
             (key, cpus.iter().fold(0u64, |sum, count| sum.wrapping_add(*count)))
         };
         let drops = self.drops.iter().map(|entry| entry.map(sum)).collect::<Result<_, _>>();

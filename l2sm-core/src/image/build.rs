@@ -1,26 +1,23 @@
 //! The image of one node, from what it is told and what it sees.
 
+mod hosts;
+mod receivers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use l2sm_common::{
     abi,
     ids::{Group, VtepId, ip16},
-    mac::Mac,
     maps::{
-        ConfigEntry, FdbEntry, FdbKey, FloodEntry, LocalEntry, MemberEntry, MemberKey, NeighEntry,
-        NeighKey, PortEntry, SegmentEntry, UplinkEntry, flood_flags, member_flags, neigh_flags,
-        port_flags, segment_flags, target_kind,
+        ConfigEntry, LocalEntry, MemberEntry, MemberKey, PortEntry, SegmentEntry, UplinkEntry,
+        member_flags, port_flags, segment_flags,
     },
     vni::Vni,
 };
 
-use super::{
-    Hook, Image, Local, LocalPort, Problem, Program, flood,
-    ids::{FloodIds, Slots},
-    vteps,
-};
-use crate::instructions::{Host, Instructions, Member, Place, Port, Segment};
+use super::{Hook, Image, Local, LocalPort, Problem, Program, ids::Slots, vteps};
+use crate::instructions::{Instructions, Member, Port, Segment};
 
 /// What the maps and hooks of this node should hold, and what had to be left out of it.
 ///
@@ -40,14 +37,7 @@ pub fn image(
     let mut problems = Vec::new();
     write_node(local, &mut image);
     let vteps = vteps::write_vteps(instructions, local, previous, &mut image, &mut problems);
-    let mut builder = Builder {
-        instructions,
-        local,
-        previous,
-        vteps,
-        image,
-        problems,
-    };
+    let mut builder = Builder { instructions, local, previous, vteps, image, problems };
     builder.write_segments();
     builder.write_ports();
     builder.write_members();
@@ -60,15 +50,8 @@ pub fn image(
 /// device is the key). The bit is set by the programs too, and never cleared while attached.
 pub fn keep_forwarder(port: PortEntry, before: &PortEntry) -> PortEntry {
     let same = (before.vni, before.mac) == (port.vni, port.mac);
-    let kept = if same {
-        before.flags & port_flags::FORWARDER
-    } else {
-        0
-    };
-    PortEntry {
-        flags: port.flags | kept,
-        ..port
-    }
+    let kept = if same { before.flags & port_flags::FORWARDER } else { 0 };
+    PortEntry { flags: port.flags | kept, ..port }
 }
 
 /// Writes what does not depend on instructions.
@@ -81,27 +64,15 @@ fn write_node(local: &Local, image: &mut Image) {
         flags: 0,
     });
     for (device, uplink) in &local.uplinks {
-        let l2_len = if uplink.mac.is_some() {
-            ETHERNET_LEN
-        } else {
-            0
-        };
-        image
-            .uplinks
-            .insert(device.0, UplinkEntry { l2_len, flags: 0 });
-        image.hooks.insert(Hook {
-            device: *device,
-            program: Program::UplinkRx,
-        });
+        let l2_len = if uplink.mac.is_some() { ETHERNET_LEN } else { 0 };
+        image.uplinks.insert(device.0, UplinkEntry { l2_len, flags: 0 });
+        image.hooks.insert(Hook { device: *device, program: Program::UplinkRx });
     }
     for address in &local.addresses {
         image.locals.insert(ip16(*address), LocalEntry { flags: 0 });
     }
     if let Some(device) = local.vxlan {
-        image.hooks.insert(Hook {
-            device,
-            program: Program::TunnelRx,
-        });
+        image.hooks.insert(Hook { device, program: Program::TunnelRx });
     }
 }
 
@@ -129,28 +100,15 @@ impl<'a> Builder<'a> {
                 self.problems.push(Problem::NoSlot { network, vni: *vni });
                 0
             });
-            let flags = if segment.flood {
-                segment_flags::FLOOD
-            } else {
-                0
-            };
-            let entry = SegmentEntry {
-                flood_id: 0,
-                flags,
-                slot,
-                mtu: segment.mtu,
-            };
+            let flags = if segment.flood { segment_flags::FLOOD } else { 0 };
+            let entry = SegmentEntry { flood_id: 0, flags, slot, mtu: segment.mtu };
             self.image.segments.insert(vni.get(), entry);
         }
     }
 
     /// The ports whose device and segment are there.
     fn ports(&self) -> impl Iterator<Item = (&'a Port, LocalPort, &'a Segment)> + use<'a> {
-        let Self {
-            instructions,
-            local,
-            ..
-        } = *self;
+        let Self { instructions, local, .. } = *self;
         instructions.ports.iter().filter_map(|(key, port)| {
             let segment = instructions.segments.get(&port.vni)?;
             Some((port, *local.ports.get(key)?, segment))
@@ -166,11 +124,7 @@ impl<'a> Builder<'a> {
             set(port_flags::MAC_CHECK, port.mac_check);
             set(port_flags::PEER, peer);
             set(port_flags::FORWARDER, forwarders.contains(&device.0));
-            let slot = self
-                .image
-                .segments
-                .get(&port.vni.get())
-                .map_or(0, |entry| entry.slot);
+            let slot = self.image.segments.get(&port.vni.get()).map_or(0, |entry| entry.slot);
             let entry = PortEntry {
                 vni: port.vni.get(),
                 flags,
@@ -181,10 +135,7 @@ impl<'a> Builder<'a> {
                 group: Group::PORTS.0,
             };
             self.image.ports.insert(device.0, entry);
-            self.image.hooks.insert(Hook {
-                device,
-                program: Program::PortRx,
-            });
+            self.image.hooks.insert(Hook { device, program: Program::PortRx });
         }
     }
 
@@ -219,144 +170,25 @@ impl<'a> Builder<'a> {
 
     /// The members whose VTEP and segment are there.
     fn members(&self) -> impl Iterator<Item = (Vni, &'a str, VtepId, Member)> {
-        self.instructions
-            .members
-            .iter()
-            .filter_map(|((vni, name), member)| {
-                self.instructions.segments.get(vni)?;
-                Some((
-                    *vni,
-                    name.as_str(),
-                    *self.vteps.get(name.as_str())?,
-                    *member,
-                ))
-            })
+        self.instructions.members.iter().filter_map(|((vni, name), member)| {
+            self.instructions.segments.get(vni)?;
+            Some((*vni, name.as_str(), *self.vteps.get(name.as_str())?, *member))
+        })
     }
 
     /// Writes `MEMBERS`, for every address that a VTEP may send from.
     fn write_members(&mut self) {
         let mut members = BTreeMap::new();
         for (vni, name, id, member) in self.members() {
-            let external = if member.external {
-                member_flags::EXTERNAL
-            } else {
-                0
-            };
+            let external = if member.external { member_flags::EXTERNAL } else { 0 };
             let learn = if member.learn { member_flags::LEARN } else { 0 };
-            let entry = MemberEntry {
-                vtep: id.0,
-                group: member.group.0,
-                flags: external | learn,
-            };
+            let entry = MemberEntry { vtep: id.0, group: member.group.0, flags: external | learn };
             let vtep = self.instructions.vteps.get(name);
             for address in vtep.map_or(&[][..], |vtep| vtep.addresses.as_slice()) {
                 members.insert(MemberKey::new(vni, ip16(*address)), entry);
             }
         }
         self.image.members = members;
-    }
-
-    /// Writes `FDB` and `NEIGH`.
-    fn write_hosts(&mut self) {
-        for ((vni, mac), host) in &self.instructions.hosts {
-            let Some(entry) = self.fdb_entry(*vni, &host.place) else {
-                continue;
-            };
-            self.image.fdb.insert(FdbKey::new(*vni, *mac), entry);
-            self.write_addresses(*vni, *mac, host);
-        }
-    }
-
-    /// Where a station is; `None` while its port or VTEP is not there.
-    fn fdb_entry(&self, vni: Vni, place: &Place) -> Option<FdbEntry> {
-        self.instructions.segments.get(&vni)?;
-        match place {
-            Place::Port(key) => {
-                self.instructions
-                    .ports
-                    .get(key)
-                    .filter(|port| port.vni == vni)?;
-                let LocalPort { device, peer } = *self.local.ports.get(key)?;
-                Some(FdbEntry::port(device, Group::PORTS, peer))
-            }
-            Place::Vtep(name) => {
-                let member = self.instructions.members.get(&(vni, name.clone()))?;
-                Some(FdbEntry::vtep(
-                    *self.vteps.get(name.as_str())?,
-                    member.group,
-                ))
-            }
-        }
-    }
-
-    /// Writes the addresses of one station.
-    fn write_addresses(&mut self, vni: Vni, mac: Mac, host: &Host) {
-        let flags = match host.router {
-            None => 0,
-            Some(false) => neigh_flags::ROLE_KNOWN,
-            Some(true) => neigh_flags::ROLE_KNOWN | neigh_flags::ROUTER,
-        };
-        for address in &host.ips {
-            let new = NeighEntry { mac: mac.0, flags };
-            let entry = self
-                .image
-                .neigh
-                .entry(NeighKey::new(vni, ip16(*address)))
-                .or_insert(new);
-            if entry.mac != mac.0 {
-                let holder = Mac(entry.mac);
-                let address = *address;
-                self.problems.push(Problem::AddressTaken {
-                    vni,
-                    address,
-                    mac,
-                    holder,
-                });
-            }
-        }
-    }
-
-    /// Writes `FLOOD`, and the lists' numbers into `SEGMENTS`.
-    fn write_flood(&mut self) {
-        let mut receivers = self.receivers();
-        let mut ids = FloodIds::read(self.previous);
-        for (vni, segment) in &self.instructions.segments {
-            let receivers = receivers.remove(vni).unwrap_or_default();
-            let unknown = receivers
-                .iter()
-                .any(|entry| entry.flags & flood_flags::UNKNOWN != 0);
-            let image = &mut self.image;
-            let (list, problem) =
-                flood::write_list(*vni, segment, receivers, self.previous, &mut ids, image);
-            self.problems.extend(problem);
-            if let Some(entry) = self.image.segments.get_mut(&vni.get()) {
-                entry.flood_id = list.map_or(0, |list| list.0);
-                entry.flags |= if unknown { segment_flags::UNKNOWN } else { 0 };
-            }
-        }
-    }
-
-    /// Who gets a copy, by segment.
-    fn receivers(&self) -> BTreeMap<Vni, Vec<FloodEntry>> {
-        let unknown = |on: bool| if on { flood_flags::UNKNOWN } else { 0 };
-        let mut receivers: BTreeMap<Vni, Vec<FloodEntry>> = BTreeMap::new();
-        for (port, LocalPort { device, .. }, _) in self.ports() {
-            receivers.entry(port.vni).or_default().push(FloodEntry {
-                kind: target_kind::PORT,
-                flags: unknown(!port.mac_check),
-                group: Group::PORTS.0,
-                target: device.0,
-            });
-        }
-        for (vni, _, id, member) in self.members() {
-            receivers.entry(vni).or_default().push(FloodEntry {
-                kind: target_kind::VTEP,
-                flags: unknown(member.unknown),
-                group: member.group.0,
-                target: id.0,
-            });
-        }
-        receivers
     }
 }
 
@@ -367,18 +199,10 @@ fn first<const N: usize>(addresses: &[IpNet], family: fn(&IpNet) -> Option<[u8; 
 
 /// The bytes of an IPv4 address.
 fn ipv4(net: &IpNet) -> Option<[u8; 4]> {
-    if let IpNet::V4(net) = net {
-        Some(net.addr().octets())
-    } else {
-        None
-    }
+    if let IpNet::V4(net) = net { Some(net.addr().octets()) } else { None }
 }
 
 /// The bytes of an IPv6 address.
 fn ipv6(net: &IpNet) -> Option<[u8; 16]> {
-    if let IpNet::V6(net) = net {
-        Some(net.addr().octets())
-    } else {
-        None
-    }
+    if let IpNet::V6(net) = net { Some(net.addr().octets()) } else { None }
 }

@@ -32,18 +32,13 @@ pub(super) fn write_list(
         return (None, problem);
     }
     let chunks = chunks(&receivers);
-    let before = previous
-        .segments
-        .get(&vni.get())
-        .map_or(0, |segment| segment.flood_id);
+    let before = previous.segments.get(&vni.get()).map_or(0, |segment| segment.flood_id);
     let list = if before != 0 && is_list(&chunks, before, previous) {
         FloodId(before)
     } else {
         ids.new_number()
     };
-    let chunks = (0..)
-        .zip(chunks)
-        .map(|(index, chunk)| (FloodKey::new(list, index), chunk));
+    let chunks = (0..).zip(chunks).map(|(index, chunk)| (FloodKey::new(list, index), chunk));
     image.flood.extend(chunks);
     (Some(list), problem)
 }
@@ -54,10 +49,8 @@ fn cut(network: &ObjectKey, receivers: &mut Vec<FloodEntry>) -> Option<Problem> 
     if receivers.len() <= most {
         return None;
     }
-    let problem = Problem::FloodListTooLong {
-        network: network.clone(),
-        receivers: receivers.len(),
-    };
+    let problem =
+        Problem::FloodListTooLong { network: network.clone(), receivers: receivers.len() };
     receivers.truncate(most);
     Some(problem)
 }
@@ -71,37 +64,18 @@ fn chunks(receivers: &[FloodEntry]) -> Vec<FloodChunk> {
         for (entry, receiver) in entries.iter_mut().zip(group) {
             *entry = *receiver;
         }
-        let count = (0u32..)
-            .zip(group)
-            .map(|(index, _)| index + 1)
-            .last()
-            .unwrap_or(0);
-        FloodChunk {
-            count,
-            more: u32::from(index < last),
-            entries,
-        }
+        let count = (0u32..).zip(group).map(|(index, _)| index + 1).last().unwrap_or(0);
+        FloodChunk { count, more: u32::from(index < last), entries }
     };
     groups.enumerate().map(chunk).collect()
 }
 
 /// Whether list `id` of `previous` is just these chunks.
 fn is_list(chunks: &[FloodChunk], id: u32, previous: &Image) -> bool {
-    let range = FloodKey {
-        flood_id: id,
-        chunk: 0,
-    }..=FloodKey {
-        flood_id: id,
-        chunk: u32::MAX,
-    };
+    let range = FloodKey { flood_id: id, chunk: 0 }..=FloodKey { flood_id: id, chunk: u32::MAX };
     let before: BTreeMap<_, _> = previous.flood.range(range).collect();
     before.len() == chunks.len()
         && (0..).zip(chunks).all(|(chunk, new)| {
-            before
-                .get(&FloodKey {
-                    flood_id: id,
-                    chunk,
-                })
-                .is_some_and(|old| *old == new)
+            before.get(&FloodKey { flood_id: id, chunk }).is_some_and(|old| *old == new)
         })
 }

@@ -20,26 +20,17 @@ pub(super) struct VtepIds {
 impl VtepIds {
     /// The numbers that `previous` gives out or refers to.
     pub(super) fn read(previous: &Image) -> Self {
-        let known = previous
-            .vteps
-            .iter()
-            .map(|(id, vtep)| (vtep.remote, *id))
-            .collect();
+        let known = previous.vteps.iter().map(|(id, vtep)| (vtep.remote, *id)).collect();
         let stations = previous.fdb.values();
-        let stations = stations
-            .filter(|entry| entry.kind == target_kind::VTEP)
-            .map(|entry| entry.target);
+        let stations =
+            stations.filter(|entry| entry.kind == target_kind::VTEP).map(|entry| entry.target);
         let receivers = previous.flood.values().flat_map(|chunk| &chunk.entries);
-        let receivers = receivers
-            .filter(|entry| entry.kind == target_kind::VTEP)
-            .map(|entry| entry.target);
+        let receivers =
+            receivers.filter(|entry| entry.kind == target_kind::VTEP).map(|entry| entry.target);
         let used = previous.vteps.keys().copied();
         let used = used.chain(previous.sources.values().copied());
         let used = used.chain(previous.members.values().map(|member| member.vtep));
-        Self {
-            known,
-            numbers: Numbers::new(used.chain(stations).chain(receivers).collect()),
-        }
+        Self { known, numbers: Numbers::new(used.chain(stations).chain(receivers).collect()) }
     }
 
     /// The number of the VTEP at `remote`.
@@ -84,11 +75,7 @@ impl Slots {
                 known.insert(*vni, segment.slot);
             }
         }
-        Self {
-            known,
-            used,
-            next: 1,
-        }
+        Self { known, used, next: 1 }
     }
 
     /// The slot of `vni`; `None` when all are in use.
@@ -140,11 +127,7 @@ mod tests {
         let mut numbers = Numbers::new(BTreeSet::new());
         assert_eq!([numbers.next(), numbers.next()], [1, 2]);
         let mut numbers = Numbers::new(BTreeSet::from([1, u32::MAX]));
-        assert_eq!(
-            [numbers.next(), numbers.next()],
-            [2, 3],
-            "wraps without using zero"
-        );
+        assert_eq!([numbers.next(), numbers.next()], [2, 3], "wraps without using zero");
     }
 
     #[test]

@@ -24,19 +24,9 @@ fn a_port_waits_for_its_device() {
     let device = local.ports.remove(&key("a")).unwrap();
     let (waiting, problems) = image(&instructions(), &local, &Image::default());
     assert!(waiting.ports.is_empty() && problems.is_empty());
-    assert!(
-        !waiting.fdb.contains_key(&FdbKey::new(vni(7), mac(1))),
-        "its station waits too"
-    );
-    assert!(
-        !waiting
-            .neigh
-            .contains_key(&NeighKey::new(vni(7), ip("10.0.0.1")))
-    );
-    assert!(
-        waiting.fdb.contains_key(&FdbKey::new(vni(7), mac(2))),
-        "others do not"
-    );
+    assert!(!waiting.fdb.contains_key(&FdbKey::new(vni(7), mac(1))), "its station waits too");
+    assert!(!waiting.neigh.contains_key(&NeighKey::new(vni(7), ip("10.0.0.1"))));
+    assert!(waiting.fdb.contains_key(&FdbKey::new(vni(7), mac(2))), "others do not");
 
     local.ports.insert(key("a"), device);
     let (image, _) = image(&instructions(), &local, &Image::default());
@@ -45,15 +35,8 @@ fn a_port_waits_for_its_device() {
     assert_eq!(port.flags, port_flags::MAC_CHECK | port_flags::PEER);
     assert_eq!(port.ipv4, [10, 0, 0, 1]);
     assert_eq!(image.fdb[&FdbKey::new(vni(7), mac(1))].target, 4);
-    let programs = [
-        (2, Program::UplinkRx),
-        (3, Program::TunnelRx),
-        (4, Program::PortRx),
-    ];
-    let hook = |(device, program)| Hook {
-        device: IfIndex(device),
-        program,
-    };
+    let programs = [(2, Program::UplinkRx), (3, Program::TunnelRx), (4, Program::PortRx)];
+    let hook = |(device, program)| Hook { device: IfIndex(device), program };
     assert_eq!(image.hooks, programs.map(hook).into());
 }
 
@@ -62,28 +45,15 @@ fn a_remote_station_is_behind_its_vtep() {
     let (image, problems) = image(&instructions(), &local(), &Image::default());
     assert_eq!(problems, []);
     let (id, vtep) = image.vteps.first_key_value().unwrap();
-    assert_eq!(
-        (vtep.remote, vtep.local),
-        (ip("192.0.2.2"), ip("192.0.2.1"))
-    );
+    assert_eq!((vtep.remote, vtep.local), (ip("192.0.2.2"), ip("192.0.2.1")));
     let station = image.fdb[&FdbKey::new(vni(7), mac(2))];
-    assert_eq!(
-        (station.kind, station.target, station.group),
-        (target_kind::VTEP, *id, 1)
-    );
-    let owner = NeighEntry {
-        mac: mac(2).0,
-        flags: neigh_flags::ROLE_KNOWN,
-    };
+    assert_eq!((station.kind, station.target, station.group), (target_kind::VTEP, *id, 1));
+    let owner = NeighEntry { mac: mac(2).0, flags: neigh_flags::ROLE_KNOWN };
     assert_eq!(image.neigh[&NeighKey::new(vni(7), ip("10.0.0.2"))], owner);
     for address in ["192.0.2.2", "2001:db8::2"] {
         assert_eq!(image.sources[&ip(address)], *id, "{address}");
         let member = image.members[&MemberKey::new(vni(7), ip(address))];
-        assert_eq!(
-            (member.vtep, member.group, member.flags),
-            (*id, 1, 0),
-            "{address}"
-        );
+        assert_eq!((member.vtep, member.group, member.flags), (*id, 1, 0), "{address}");
     }
 }
 
@@ -93,11 +63,7 @@ fn a_station_whose_vtep_is_no_member_is_left_out() {
     instructions.members.clear();
     let (image, _) = image(&instructions, &local(), &Image::default());
     assert!(!image.fdb.contains_key(&FdbKey::new(vni(7), mac(2))));
-    assert_eq!(
-        image.members.len() + image.neigh.len(),
-        1,
-        "only the local station's address"
-    );
+    assert_eq!(image.members.len() + image.neigh.len(), 1, "only the local station's address");
 }
 
 #[test]
@@ -105,24 +71,15 @@ fn a_header_is_ready_when_both_link_addresses_are_known() {
     let mut local = local();
     let remote: IpAddr = "192.0.2.2".parse().unwrap();
     let paths = local.paths.get_mut(&remote).unwrap();
-    paths.push(Path {
-        next_hop: None,
-        ..paths[0].clone()
-    });
+    paths.push(Path { next_hop: None, ..paths[0].clone() });
     let (image, _) = image(&instructions(), &local, &Image::default());
     let vtep = image.vteps.values().next().unwrap();
     assert_eq!(vtep.n_paths, 2);
     let [ready, unresolved, ..] = vtep.paths;
     let header = outer_header(mac(11), mac(12), ip("192.0.2.1"), ip("192.0.2.2"), 7000);
-    assert_eq!(
-        (ready.state, ready.ifindex, ready.mtu),
-        (path_state::RESOLVED, 2, 1500)
-    );
+    assert_eq!((ready.state, ready.ifindex, ready.mtu), (path_state::RESOLVED, 2, 1500));
     assert_eq!(ready.header, header);
-    assert_eq!(
-        (unresolved.state, unresolved.ifindex),
-        (path_state::UNRESOLVED, 2)
-    );
+    assert_eq!((unresolved.state, unresolved.ifindex), (path_state::UNRESOLVED, 2));
 }
 
 #[test]
@@ -134,11 +91,7 @@ fn tunnels_come_from_a_vtep_address_whatever_the_kernel_picks() {
     let (image, _) = image(&instructions(), &local, &Image::default());
     let vtep = image.vteps.values().next().unwrap();
     assert_eq!(vtep.local, ip("192.0.2.1"));
-    assert_eq!(
-        vtep.paths[0].header[26..30],
-        [192, 0, 2, 1],
-        "source of the outer header"
-    );
+    assert_eq!(vtep.paths[0].header[26..30], [192, 0, 2, 1], "source of the outer header");
 }
 
 #[test]
@@ -147,21 +100,13 @@ fn the_family_that_the_node_has_is_used() {
     local.addresses = vec!["2001:db8::1".parse().unwrap()];
     let (v6, _) = image(&instructions(), &local, &Image::default());
     let vtep = v6.vteps.values().next().unwrap();
-    assert_eq!(
-        (vtep.remote, vtep.flags),
-        (ip("2001:db8::2"), vtep_flags::IPV6)
-    );
+    assert_eq!((vtep.remote, vtep.flags), (ip("2001:db8::2"), vtep_flags::IPV6));
 
     let mut instructions = instructions();
     instructions.vteps.get_mut("b").unwrap().addresses.pop();
     let (none, problems) = image(&instructions, &local, &Image::default());
     assert!(none.vteps.is_empty() && none.members.is_empty());
-    assert_eq!(
-        problems,
-        [Problem::NoFamily {
-            vtep: "b".to_owned()
-        }]
-    );
+    assert_eq!(problems, [Problem::NoFamily { vtep: "b".to_owned() }]);
 }
 
 #[test]
@@ -172,10 +117,7 @@ fn of_two_vteps_with_one_address_the_first_is_programmed() {
     let (image, problems) = image(&instructions, &local(), &Image::default());
     assert_eq!(image.vteps.len(), 1);
     let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        said,
-        ["VTEP c is left out: its address 192.0.2.2 belongs to b"]
-    );
+    assert_eq!(said, ["VTEP c is left out: its address 192.0.2.2 belongs to b"]);
 }
 
 #[test]
@@ -183,10 +125,7 @@ fn an_address_of_two_stations_is_the_firsts() {
     let mut instructions = instructions();
     instructions.hosts.get_mut(&(vni(7), mac(2))).unwrap().ips = vec!["10.0.0.1".parse().unwrap()];
     let (image, problems) = image(&instructions, &local(), &Image::default());
-    assert_eq!(
-        image.neigh[&NeighKey::new(vni(7), ip("10.0.0.1"))].mac,
-        mac(1).0
-    );
+    assert_eq!(image.neigh[&NeighKey::new(vni(7), ip("10.0.0.1"))].mac, mac(1).0);
     let said = problems[0].to_string();
     assert_eq!(
         said,
@@ -197,21 +136,12 @@ fn an_address_of_two_stations_is_the_firsts() {
 #[test]
 fn ports_stand_before_vteps_in_a_flood_list() {
     let mut instructions = instructions();
-    instructions
-        .members
-        .get_mut(&(vni(7), "b".to_owned()))
-        .unwrap()
-        .unknown = true;
+    instructions.members.get_mut(&(vni(7), "b".to_owned())).unwrap().unknown = true;
     let (image, _) = image(&instructions, &local(), &Image::default());
     let segment = image.segments[&7];
     assert_eq!(segment.flags, segment_flags::FLOOD | segment_flags::UNKNOWN);
     let chunk = list(&image, segment.flood_id)[0];
-    let kinds: Vec<u8> = chunk
-        .entries
-        .iter()
-        .take(2)
-        .map(|entry| entry.kind)
-        .collect();
+    let kinds: Vec<u8> = chunk.entries.iter().take(2).map(|entry| entry.kind).collect();
     assert_eq!(
         (chunk.count, chunk.more, kinds),
         (2, 0, vec![target_kind::PORT, target_kind::VTEP])
@@ -234,11 +164,7 @@ fn an_unchanged_list_keeps_its_number_and_a_changed_one_gets_a_new_one() {
     let mut between = changed.clone();
     between.flood.extend(first.flood.clone());
     let (back, _) = image(&instructions(), &local(), &between);
-    assert!(
-        ![0, before, after].contains(&back.segments[&7].flood_id),
-        "{:?}",
-        back.segments
-    );
+    assert!(![0, before, after].contains(&back.segments[&7].flood_id), "{:?}", back.segments);
 }
 
 #[test]
@@ -247,10 +173,7 @@ fn a_list_that_is_too_long_is_cut_and_said() {
     let mut local = local();
     for number in 0..1_500u32 {
         let name = format!("p{number}");
-        let device = LocalPort {
-            device: IfIndex(1_000 + number),
-            peer: true,
-        };
+        let device = LocalPort { device: IfIndex(1_000 + number), peer: true };
         local.ports.insert(key(&name), device);
         instructions.ports.insert(key(&name), port(1_000 + number));
     }
@@ -260,13 +183,7 @@ fn a_list_that_is_too_long_is_cut_and_said() {
     assert_eq!(chunks.iter().map(|chunk| chunk.count).sum::<u32>(), 1_024);
     assert!(chunks[..31].iter().all(|chunk| chunk.more == 1) && chunks[31].more == 0);
     let network = key("blue");
-    assert_eq!(
-        problems,
-        [Problem::FloodListTooLong {
-            network,
-            receivers: 1_502
-        }]
-    );
+    assert_eq!(problems, [Problem::FloodListTooLong { network, receivers: 1_502 }]);
 }
 
 #[test]
@@ -274,18 +191,9 @@ fn all_ports_of_a_pod_that_forwards_are_forwarders() {
     let mut instructions = instructions();
     let mut local = local();
     for (name, inode, device) in [("a2", 99, 5), ("other", 98, 6)] {
-        let port = Port {
-            netns_inode: inode,
-            ..port(device)
-        };
+        let port = Port { netns_inode: inode, ..port(device) };
         instructions.ports.insert(key(name), port);
-        local.ports.insert(
-            key(name),
-            LocalPort {
-                device: IfIndex(device),
-                peer: true,
-            },
-        );
+        local.ports.insert(key(name), LocalPort { device: IfIndex(device), peer: true });
     }
     let (mut previous, _) = image(&instructions, &local, &Image::default());
     assert_eq!(forwarders(&previous), [].into());
@@ -306,37 +214,20 @@ fn ports_that_may_send_from_any_mac_start_as_forwarders() {
     let (image_unchecked, _) = image(&unchecked, &local(), &Image::default());
     assert_eq!(forwarders(&image_unchecked), [4].into());
     let list = list(&image_unchecked, image_unchecked.segments[&7].flood_id);
-    assert_eq!(
-        list[0].entries[0].flags,
-        flood_flags::UNKNOWN,
-        "and get unknown unicast"
-    );
+    assert_eq!(list[0].entries[0].flags, flood_flags::UNKNOWN, "and get unknown unicast");
     let mut learning = instructions();
     learning.segments.get_mut(&vni(7)).unwrap().learning = true;
-    assert_eq!(
-        forwarders(&image(&learning, &local(), &Image::default()).0),
-        [4].into()
-    );
+    assert_eq!(forwarders(&image(&learning, &local(), &Image::default()).0), [4].into());
 }
 
 #[test]
 fn members_carry_what_the_controller_says_of_them() {
     let mut instructions = instructions();
-    let member = Member {
-        group: Group(3),
-        unknown: true,
-        external: true,
-        learn: true,
-    };
-    instructions
-        .members
-        .insert((vni(7), "b".to_owned()), member);
+    let member = Member { group: Group(3), unknown: true, external: true, learn: true };
+    instructions.members.insert((vni(7), "b".to_owned()), member);
     let (image, _) = image(&instructions, &local(), &Image::default());
     let entry = image.members[&MemberKey::new(vni(7), ip("192.0.2.2"))];
-    assert_eq!(
-        (entry.group, entry.flags),
-        (3, member_flags::EXTERNAL | member_flags::LEARN)
-    );
+    assert_eq!((entry.group, entry.flags), (3, member_flags::EXTERNAL | member_flags::LEARN));
     assert_eq!(image.fdb[&FdbKey::new(vni(7), mac(2))].group, 3);
 }
 
@@ -381,18 +272,9 @@ fn kept(before: &Image, after: &Image) -> Result<(), TestCaseError> {
     }
     let mut slots = BTreeSet::new();
     for (vni, segment) in &after.segments {
-        prop_assert!(
-            segment.slot != 0 && slots.insert(segment.slot),
-            "slot of {vni}"
-        );
-        let holder = before
-            .segments
-            .iter()
-            .find(|(_, old)| old.slot == segment.slot);
-        prop_assert!(
-            holder.is_none_or(|(old, _)| old == vni),
-            "slot of {vni} was taken over"
-        );
+        prop_assert!(segment.slot != 0 && slots.insert(segment.slot), "slot of {vni}");
+        let holder = before.segments.iter().find(|(_, old)| old.slot == segment.slot);
+        prop_assert!(holder.is_none_or(|(old, _)| old == vni), "slot of {vni} was taken over");
     }
     Ok(())
 }
@@ -403,85 +285,43 @@ fn worlds() -> impl Strategy<Value = Instructions> {
     let networks = vec(nodes, 3);
     networks.prop_map(|networks| {
         let mut instructions = Instructions::default();
-        for (number, nodes) in (1u32..)
-            .zip(networks)
-            .filter(|(_, nodes)| !nodes.is_empty())
-        {
+        for (number, nodes) in (1u32..).zip(networks).filter(|(_, nodes)| !nodes.is_empty()) {
             instructions.segments.insert(vni(number), segment());
             for node in nodes {
                 let name = format!("node{node}");
                 let address = IpAddr::from([192, 0, 2, node]);
-                let vtep = Vtep {
-                    addresses: vec![address],
-                    udp_checksum: false,
-                };
+                let vtep = Vtep { addresses: vec![address], udp_checksum: false };
                 instructions.vteps.insert(name.clone(), vtep);
-                instructions
-                    .members
-                    .insert((vni(number), name.clone()), MEMBER);
-                let host = Host {
-                    ips: Vec::new(),
-                    place: Place::Vtep(name),
-                    router: None,
-                };
-                instructions
-                    .hosts
-                    .insert((vni(number), mac(u32::from(node))), host);
+                instructions.members.insert((vni(number), name.clone()), MEMBER);
+                let host = Host { ips: Vec::new(), place: Place::Vtep(name), router: None };
+                instructions.hosts.insert((vni(number), mac(u32::from(node))), host);
             }
         }
         instructions
     })
 }
 
-const MEMBER: Member = Member {
-    group: Group::MESH,
-    unknown: false,
-    external: false,
-    learn: false,
-};
+const MEMBER: Member = Member { group: Group::MESH, unknown: false, external: false, learn: false };
 
 /// One network, a port `a` on this node, a station on node `b`.
 fn instructions() -> Instructions {
     let addresses = ["192.0.2.2", "2001:db8::2"].map(|text| text.parse().unwrap());
-    let host = |ip: &str, place, router| Host {
-        ips: vec![ip.parse().unwrap()],
-        place,
-        router,
-    };
+    let host = |ip: &str, place, router| Host { ips: vec![ip.parse().unwrap()], place, router };
     let mut instructions = Instructions::default();
     instructions.segments.insert(vni(7), segment());
-    let vtep = Vtep {
-        addresses: addresses.into(),
-        udp_checksum: false,
-    };
+    let vtep = Vtep { addresses: addresses.into(), udp_checksum: false };
     instructions.vteps.insert("b".to_owned(), vtep);
-    instructions
-        .members
-        .insert((vni(7), "b".to_owned()), MEMBER);
+    instructions.members.insert((vni(7), "b".to_owned()), MEMBER);
     let here = host("10.0.0.1", Place::Port(key("a")), None);
     let there = host("10.0.0.2", Place::Vtep("b".to_owned()), Some(false));
-    instructions
-        .hosts
-        .extend([((vni(7), mac(1)), here), ((vni(7), mac(2)), there)]);
+    instructions.hosts.extend([((vni(7), mac(1)), here), ((vni(7), mac(2)), there)]);
     let addresses = vec!["10.0.0.1/24".parse().unwrap()];
-    instructions.ports.insert(
-        key("a"),
-        Port {
-            addresses,
-            netns_inode: 99,
-            ..port(1)
-        },
-    );
+    instructions.ports.insert(key("a"), Port { addresses, netns_inode: 99, ..port(1) });
     instructions
 }
 
 fn segment() -> Segment {
-    Segment {
-        network: key("blue"),
-        mtu: 1450,
-        flood: true,
-        learning: false,
-    }
+    Segment { network: key("blue"), mtu: 1450, flood: true, learning: false }
 }
 
 fn port(number: u32) -> Port {
@@ -508,22 +348,8 @@ fn local() -> Local {
         next_hop: Some(mac(12)),
     };
     Local {
-        ports: [(
-            key("a"),
-            LocalPort {
-                device: IfIndex(4),
-                peer: true,
-            },
-        )]
-        .into(),
-        uplinks: [(
-            IfIndex(2),
-            Uplink {
-                mac: Some(mac(11)),
-                mtu: 1500,
-            },
-        )]
-        .into(),
+        ports: [(key("a"), LocalPort { device: IfIndex(4), peer: true })].into(),
+        uplinks: [(IfIndex(2), Uplink { mac: Some(mac(11)), mtu: 1500 })].into(),
         addresses: vec!["192.0.2.1".parse().unwrap()],
         paths: [("192.0.2.2".parse().unwrap(), vec![path])].into(),
         vxlan: Some(IfIndex(3)),
@@ -534,24 +360,13 @@ fn local() -> Local {
 
 /// The chunks of a flood list.
 fn list(image: &Image, id: u32) -> Vec<FloodChunk> {
-    let range = FloodKey {
-        flood_id: id,
-        chunk: 0,
-    }..=FloodKey {
-        flood_id: id,
-        chunk: u32::MAX,
-    };
+    let range = FloodKey { flood_id: id, chunk: 0 }..=FloodKey { flood_id: id, chunk: u32::MAX };
     image.flood.range(range).map(|(_, chunk)| *chunk).collect()
 }
 
 fn forwarders(image: &Image) -> BTreeSet<u32> {
     let set = |port: &PortEntry| port.flags & port_flags::FORWARDER != 0;
-    image
-        .ports
-        .iter()
-        .filter(|(_, port)| set(port))
-        .map(|(device, _)| *device)
-        .collect()
+    image.ports.iter().filter(|(_, port)| set(port)).map(|(device, _)| *device).collect()
 }
 
 fn key(name: &str) -> ObjectKey {

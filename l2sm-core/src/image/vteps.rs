@@ -20,11 +20,8 @@ pub(super) fn write_vteps<'a>(
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<&'a str, VtepId> {
     let mut ids = VtepIds::read(previous);
-    let mut holders: BTreeMap<IpAddr, &str> = local
-        .addresses
-        .iter()
-        .map(|address| (*address, "this node"))
-        .collect();
+    let mut holders: BTreeMap<IpAddr, &str> =
+        local.addresses.iter().map(|address| (*address, "this node")).collect();
     let mut numbers = BTreeMap::new();
     for (name, vtep) in &instructions.vteps {
         let Some(remote) = remote_address(vtep, local) else {
@@ -33,17 +30,11 @@ pub(super) fn write_vteps<'a>(
         };
         if let Some((address, holder)) = taken(vtep, &holders) {
             let holder = holder.to_owned();
-            problems.push(Problem::VtepAddressTaken {
-                vtep: name.clone(),
-                address,
-                holder,
-            });
+            problems.push(Problem::VtepAddressTaken { vtep: name.clone(), address, holder });
             continue;
         }
         let id = ids.number(ip16(remote));
-        image
-            .vteps
-            .insert(id.0, vtep_entry(remote, vtep.udp_checksum, local));
+        image.vteps.insert(id.0, vtep_entry(remote, vtep.udp_checksum, local));
         for address in &vtep.addresses {
             holders.insert(*address, name);
             image.sources.insert(ip16(*address), id.0);
@@ -55,20 +46,14 @@ pub(super) fn write_vteps<'a>(
 
 /// The address that this node sends to: the first whose family it has an address of.
 fn remote_address(vtep: &Vtep, local: &Local) -> Option<IpAddr> {
-    let has_family = |remote: &IpAddr| {
-        local
-            .addresses
-            .iter()
-            .any(|own| own.is_ipv4() == remote.is_ipv4())
-    };
+    let has_family =
+        |remote: &IpAddr| local.addresses.iter().any(|own| own.is_ipv4() == remote.is_ipv4());
     vtep.addresses.iter().copied().find(has_family)
 }
 
 /// The first of a VTEP's addresses that somebody else has, and who.
 fn taken<'a>(vtep: &Vtep, holders: &BTreeMap<IpAddr, &'a str>) -> Option<(IpAddr, &'a str)> {
-    vtep.addresses
-        .iter()
-        .find_map(|address| Some((*address, *holders.get(address)?)))
+    vtep.addresses.iter().find_map(|address| Some((*address, *holders.get(address)?)))
 }
 
 /// The entry of the VTEP at `remote`.
@@ -88,48 +73,28 @@ fn vtep_entry(remote: IpAddr, checksum: bool, local: &Local) -> VtepEntry {
     if checksum {
         flags |= vtep_flags::CHECKSUM;
     }
-    VtepEntry {
-        flags,
-        n_paths,
-        remote: ip16(remote),
-        local: source,
-        paths,
-    }
+    VtepEntry { flags, n_paths, remote: ip16(remote), local: source, paths }
 }
 
 /// A path that is not there.
-const UNUSED: PathEntry = PathEntry {
-    ifindex: 0,
-    mtu: 0,
-    state: path_state::UNRESOLVED,
-    header: [0; HEADER_CAPACITY],
-};
+const UNUSED: PathEntry =
+    PathEntry { ifindex: 0, mtu: 0, state: path_state::UNRESOLVED, header: [0; HEADER_CAPACITY] };
 
 /// One way to `remote`, its header ready where both link-layer addresses are known.
 fn path_entry(path: &Path, remote: IpAddr, local: &Local) -> PathEntry {
-    let unresolved = PathEntry {
-        ifindex: path.device.0,
-        mtu: path.mtu,
-        ..UNUSED
-    };
+    let unresolved = PathEntry { ifindex: path.device.0, mtu: path.mtu, ..UNUSED };
     let (Some(source_mac), Some(next_hop)) = (path.source_mac, path.next_hop) else {
         return unresolved;
     };
     let source = own_address(Some(path), remote, local);
     let header = outer_header(source_mac, next_hop, source, ip16(remote), local.udp_port);
-    PathEntry {
-        state: path_state::RESOLVED,
-        header,
-        ..unresolved
-    }
+    PathEntry { state: path_state::RESOLVED, header, ..unresolved }
 }
 
 /// Our address towards `remote`: the one that the kernel picks, where it is a VTEP address. The
 /// other end drops what comes from another.
 fn own_address(path: Option<&Path>, remote: IpAddr, local: &Local) -> Ip16 {
-    let picked = path
-        .map(|path| path.source)
-        .filter(|source| local.addresses.contains(source));
+    let picked = path.map(|path| path.source).filter(|source| local.addresses.contains(source));
     let same_family = |own: &&IpAddr| own.is_ipv4() == remote.is_ipv4();
     let own = picked.or_else(|| local.addresses.iter().find(same_family).copied());
     own.map_or([0; 16], ip16)
