@@ -1,9 +1,6 @@
 //! Addresses and the MAC of an attachment.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use l2sm_api::objects::L2Network;
@@ -89,36 +86,33 @@ impl AllotError {
 ///
 /// # Errors
 /// See [`AllotError`].
-pub fn allot(draft: &Draft, network: &L2Network, wish: &Wish<'_>) -> Result<Allotted, AllotError> {
+pub fn allot(
+    draft: &mut Draft,
+    network: &L2Network,
+    wish: &Wish<'_>,
+) -> Result<Allotted, AllotError> {
     let key = network.metadata.key();
-    let mut ips: BTreeMap<IpAddr, ObjectKey> = BTreeMap::new();
-    let mut macs: BTreeMap<Mac, ObjectKey> = BTreeMap::new();
-    let others = draft.catalog.attachments_of(&key).filter(|(other, _)| *other != wish.attachment);
-    for (holder, other) in others {
-        ips.extend(other.spec.addresses().iter().map(|net| (net.addr(), holder.clone())));
-        macs.extend(other.spec.station().map(|mac| (mac, holder.clone())));
-    }
-    if wish.ips.is_empty() {
-        ips.extend(draft.held_elsewhere(&key, wish.node));
-    }
-    let ips = allocate(&network.spec.pools(), &ips, wish.ips)?;
-    let mac = match wish.mac {
-        Some(mac) => match macs.get(&mac) {
-            Some(holder) => return Err(AllotError::Mac { mac, holder: holder.clone() }),
-            None => mac,
-        },
-        None => planned(draft, network, wish, &macs.into_keys().collect()),
-    };
-    Ok(Allotted { ips, mac })
-}
-
-fn planned(draft: &Draft, network: &L2Network, wish: &Wish<'_>, taken: &BTreeSet<Mac>) -> Mac {
+    let elsewhere =
+        if wish.ips.is_empty() { draft.held_elsewhere(&key, wish.node) } else { BTreeMap::new() };
+    let source = draft.ground.source.clone();
+    let tenants = draft.tenants(&key);
+    let other = |holder: &&ObjectKey| *holder != wish.attachment;
+    let taken =
+        |ip: &IpAddr| tenants.ips.get(ip).filter(other).or_else(|| elsewhere.get(ip)).cloned();
+    let ips = allocate(&network.spec.pools(), &taken, wish.ips)?;
+    let holder = |mac: Mac| tenants.macs.get(&mac).filter(other);
     let identity = MacIdentity {
-        source: &draft.ground.source,
+        source: &source,
         network_uid: &network.metadata.uid,
         namespace: &wish.attachment.namespace,
         name: wish.name,
         ifname: wish.ifname,
     };
-    plan_mac(&identity, |mac| taken.contains(&mac))
+    let Some(mac) = wish.mac else {
+        return Ok(Allotted { ips, mac: plan_mac(&identity, |mac| holder(mac).is_some()) });
+    };
+    match holder(mac) {
+        Some(holder) => Err(AllotError::Mac { mac, holder: holder.clone() }),
+        None => Ok(Allotted { ips, mac }),
+    }
 }

@@ -120,13 +120,13 @@ fn apply_one(draft: &mut Draft, object: Object) -> Result<Outcome, Objection> {
     }
 }
 
-/// Names of objects for a message, at most five.
-pub(crate) fn names(keys: &[&ObjectKey]) -> String {
-    let mut text = keys.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if let Some(more) = keys.len().checked_sub(5).filter(|more| *more > 0) {
-        text.push_str(&format!(" and {more} more"));
+/// Things for a message, at most five of them.
+pub(crate) fn names(things: &[impl fmt::Display]) -> String {
+    let mut parts: Vec<_> = things.iter().take(5).map(ToString::to_string).collect();
+    if let Some(more) = things.len().checked_sub(5).filter(|more| *more > 0) {
+        parts.push(format!("and {more} more"));
     }
-    text
+    parts.join(", ")
 }
 
 /// The object of a kind and key.

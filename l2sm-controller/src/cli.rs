@@ -103,10 +103,7 @@ impl Serve {
         let new_source = uuid::Uuid::new_v4().to_string();
         let store = RedbStore::open(&self.store, &new_source)?;
         let hub = Arc::new(Hub::open(Box::new(store))?);
-        let listener = {
-            // The runtime's reactor takes the socket over here.
-            Listener::bind(self.listen)?
-        };
+        let listener = Listener::bind(self.listen)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -135,6 +132,7 @@ impl Serve {
     }
 }
 
+#[expect(clippy::large_stack_frames, reason = "the builder of the log, once at start")]
 fn log(level: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(level)
         .map_err(|why| format!("--log-level {level:?} is not a filter: {why}"))?;
@@ -161,12 +159,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     let message = message.join(" ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
     let hint = "see l2sm-controller --help";
-    match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            fail(2, &format!("a subcommand is required: {hint}"))
-        }
-        _ => fail(2, &format!("{message}: {hint}")),
+    let nothing_said =
+        [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
+    if nothing_said.contains(&error.kind()) {
+        return fail(2, &format!("a subcommand is required: {hint}"));
     }
+    fail(2, &format!("{message}: {hint}"))
 }
 
 fn fail(code: u8, why: &str) -> ExitCode {

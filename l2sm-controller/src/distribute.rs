@@ -29,6 +29,7 @@ const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 pub type ToAgent = mpsc::Sender<Result<v1::FromController, Status>>;
 
 /// Serves one stream until either side ends it. A fault is its last message.
+#[expect(clippy::large_stack_frames, reason = "a future: it lives on the heap once spawned")]
 pub async fn serve_stream<S>(
     hub: Arc<Hub>,
     mut from: S,
@@ -147,6 +148,7 @@ impl Follower {
     }
 
     /// Follows the hub on one side and the agent on the other.
+    #[expect(clippy::large_stack_frames, reason = "a future: it lives on the heap once spawned")]
     async fn run<S>(&mut self, from: &mut S, hello: &v1::Hello) -> Result<(), Status>
     where
         S: Stream<Item = Result<v1::FromAgent, Status>> + Unpin + Send,

@@ -7,6 +7,10 @@ use l2sm_api::objects::{Metadata, Object};
 use l2sm_common::vni::Vni;
 use l2sm_core::{model::ObjectKey, vni_plan::allocate_vni};
 
+mod occupancy;
+
+use self::occupancy::Occupancy;
+pub use self::occupancy::Tenants;
 use crate::{
     catalog::{Catalog, ObjectRef, vni_of},
     progress::Released,
@@ -38,12 +42,13 @@ pub struct Draft {
     /// What it is decided with.
     pub ground: Ground,
     changed: BTreeSet<ObjectRef>,
+    occupancy: Occupancy,
 }
 
 impl Draft {
     /// A change of `catalog` that changes nothing yet.
     pub const fn new(catalog: Catalog, ground: Ground) -> Self {
-        Self { catalog, ground, changed: BTreeSet::new() }
+        Self { catalog, ground, changed: BTreeSet::new(), occupancy: Occupancy::new() }
     }
 
     /// Puts an object in the place of the one of its key, if any, and completes its metadata.
@@ -56,25 +61,27 @@ impl Draft {
             Object::L2Attachment(attachment) => &mut attachment.metadata,
             Object::L2Node(node) => &mut node.metadata,
         };
-        match old {
-            Some(old) => {
-                metadata.uid = old.uid;
-                metadata.creation_timestamp = old.creation_timestamp;
-                metadata.generation = old.generation + u64::from(spec_changed);
-            }
-            None => {
-                metadata.uid = (self.ground.new_uid)();
-                metadata.creation_timestamp = Some(self.ground.now);
-                metadata.generation = 1;
-            }
+        if let Some(old) = old {
+            metadata.uid = old.uid;
+            metadata.creation_timestamp = old.creation_timestamp;
+            metadata.generation = old.generation + u64::from(spec_changed);
+        } else {
+            metadata.uid = (self.ground.new_uid)();
+            metadata.creation_timestamp = Some(self.ground.now);
+            metadata.generation = 1;
         }
         metadata.resource_version = self.ground.revision.to_string();
+        self.occupancy.leave(&self.catalog, &reference);
+        if let Object::L2Attachment(attachment) = &object {
+            self.occupancy.enter(attachment);
+        }
         self.catalog.put(object);
         self.changed.insert(reference);
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, object: ObjectRef) {
+        self.occupancy.leave(&self.catalog, &object);
         self.catalog.remove(&object);
         self.changed.insert(object);
     }
@@ -86,6 +93,16 @@ impl Draft {
         let vni = allocate_vni(self.ground.last_vni, &taken)?;
         self.ground.last_vni = Some(vni);
         Some(vni)
+    }
+
+    /// Who has which addresses and MACs of `network`. Worked out once a draft.
+    pub fn tenants(&mut self, network: &ObjectKey) -> &Tenants {
+        self.occupancy.tenants(&self.catalog, network)
+    }
+
+    /// Attachments of `node` with the interface name `ifname`, in whatever namespace.
+    pub fn same_ifname(&mut self, node: &str, ifname: &str) -> Vec<ObjectKey> {
+        self.occupancy.same_ifname(&self.catalog, node, ifname)
     }
 
     /// What is new, changed or gone.

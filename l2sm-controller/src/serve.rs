@@ -16,8 +16,10 @@ use crate::{
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a silent connection is left before it is asked whether it lives.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// How long connections may take to end after `stop`.
+/// How long streams may take to end after `stop`.
 const DRAIN: Duration = Duration::from_secs(3);
+/// How long what they said last may take to leave.
+const FLUSH: Duration = Duration::from_millis(200);
 /// Largest request: manifests with many documents.
 const REQUEST_MAX: usize = 64 << 20;
 
@@ -61,6 +63,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`ServeError::Ended`].
+    #[expect(clippy::large_stack_frames, reason = "a future: it lives on the heap once spawned")]
     pub async fn serve(self, hub: Arc<Hub>, stop: CancellationToken) -> Result<(), ServeError> {
         let streams = TaskTracker::new();
         let dataplane = DataplaneService::new(Arc::clone(&hub), streams.clone(), stop.clone());
@@ -75,13 +78,15 @@ impl Listener {
             .serve_with_incoming_shutdown(self.incoming, stop.clone().cancelled_owned());
         let drained = async {
             stop.cancelled().await;
-            tokio::time::sleep(DRAIN).await;
+            streams.close();
+            let ended = tokio::time::timeout(DRAIN, streams.wait()).await.is_ok();
+            tracing::debug!(ended, "streams");
+            tokio::time::sleep(FLUSH).await;
         };
         tokio::select! {
             ended = server => ended?,
             () = drained => {}
         }
-        streams.close();
         Ok(())
     }
 }

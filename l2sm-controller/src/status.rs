@@ -6,9 +6,11 @@ use l2sm_api::objects::{
     Condition, ConditionStatus, L2Attachment, L2AttachmentStatus, L2Network, L2NetworkStatus,
     L2Node, L2NodeStatus,
 };
+use l2sm_common::vni::Vni;
 use l2sm_core::{model::ObjectKey, plan::Plan};
 
 use crate::{
+    apply::names,
     catalog::{Catalog, vni_of},
     progress::Progress,
 };
@@ -52,7 +54,7 @@ impl View<'_> {
             last_assigned_ip: newest.and_then(|(_, attachment)| {
                 attachment.spec.addresses().first().map(|net| net.addr().to_string())
             }),
-            vni: vni_of(network).map(|vni| vni.get()),
+            vni: vni_of(network).map(Vni::get),
             mtu: self.plan.mtu(key),
             observed_generation: network.metadata.generation,
             conditions,
@@ -69,7 +71,7 @@ impl View<'_> {
         let status = L2AttachmentStatus {
             ips: attachment.spec.ips.clone(),
             mac: attachment.spec.mac.clone(),
-            vni: network.and_then(|network| vni_of(network)).map(|vni| vni.get()),
+            vni: network.and_then(|network| vni_of(network)).map(Vni::get),
             mtu: self.plan.mtu(&network_key),
             revision: attachment.metadata.revision(),
             observed_generation: attachment.metadata.generation,
@@ -164,10 +166,10 @@ impl View<'_> {
             parts
                 .push(format!("revision {revision} is in the kernel of {} nodes", connected.len()));
         } else {
-            parts.push(format!("not yet at revision {revision}: {}", few(&behind)));
+            parts.push(format!("not yet at revision {revision}: {}", names(&behind)));
         }
         if !away.is_empty() {
-            parts.push(format!("away: {}", few(&away)));
+            parts.push(format!("away: {}", names(&away)));
         }
         let ready = behind.is_empty() && !connected.is_empty();
         let reason = match (ready, connected.is_empty()) {
@@ -204,12 +206,4 @@ fn observe(conditions: &mut [Condition], generation: u64) {
     for condition in conditions {
         condition.observed_generation = generation;
     }
-}
-
-fn few(names: &[&str]) -> String {
-    let mut text = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-    if let Some(more) = names.len().checked_sub(5).filter(|more| *more > 0) {
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
 }

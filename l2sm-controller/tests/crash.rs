@@ -1,4 +1,5 @@
 //! The binary: killed at any moment, stopped, and started wrongly.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests: a panic is a failure")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},

@@ -1,4 +1,11 @@
 //! Agents, users and a controller over real sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::large_stack_frames,
+    reason = "tests: a panic is a failure"
+)]
 
 #[path = "support/agent.rs"]
 mod agent;

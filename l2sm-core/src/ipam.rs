@@ -1,9 +1,6 @@
 //! Addresses for attachments, out of a network's ranges.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use thiserror::Error;
@@ -77,7 +74,8 @@ pub enum IpamError {
     },
 }
 
-/// Addresses for one attachment: those `wanted`, or the first free one of each pool, ascending.
+/// Addresses for one attachment: those `wanted`, or the first one of each pool, ascending, that
+/// nobody has (`taken` tells who does).
 /// Never the network or broadcast address of IPv4, nor the subnet-router anycast address of IPv6
 /// (RFC 4291 section 2.6.1). Costs as much as there are taken addresses before the free one.
 ///
@@ -85,7 +83,7 @@ pub enum IpamError {
 /// See [`IpamError`]; nothing is allocated then.
 pub fn allocate(
     pools: &[Pool],
-    taken: &BTreeMap<IpAddr, ObjectKey>,
+    taken: &impl Fn(&IpAddr) -> Option<ObjectKey>,
     wanted: &[Wanted],
 ) -> Result<Vec<IpNet>, IpamError> {
     if wanted.is_empty() {
@@ -102,7 +100,10 @@ pub fn allocate(
     Ok(given)
 }
 
-fn first_free(pool: &Pool, taken: &BTreeMap<IpAddr, ObjectKey>) -> Result<IpNet, IpamError> {
+fn first_free(
+    pool: &Pool,
+    taken: &impl Fn(&IpAddr) -> Option<ObjectKey>,
+) -> Result<IpNet, IpamError> {
     let range = pool.range.unwrap_or(pool.cidr).trunc();
     let prefix_len = pool.cidr.prefix_len();
     let bits = range.max_prefix_len() - range.prefix_len();
@@ -113,7 +114,7 @@ fn first_free(pool: &Pool, taken: &BTreeMap<IpAddr, ObjectKey>) -> Result<IpNet,
         let ip = to_address(candidate, range);
         let net =
             IpNet::new(ip, prefix_len).map_err(|_too_long| IpamError::Prefix { ip, prefix_len })?;
-        if !is_reserved(ip, &range) && !is_reserved(ip, &net) && !taken.contains_key(&ip) {
+        if !is_reserved(ip, &range) && !is_reserved(ip, &net) && taken(&ip).is_none() {
             return Ok(net);
         }
         if candidate == last {
@@ -125,7 +126,7 @@ fn first_free(pool: &Pool, taken: &BTreeMap<IpAddr, ObjectKey>) -> Result<IpNet,
 
 fn check(
     pools: &[Pool],
-    taken: &BTreeMap<IpAddr, ObjectKey>,
+    taken: &impl Fn(&IpAddr) -> Option<ObjectKey>,
     wanted: Wanted,
 ) -> Result<IpNet, IpamError> {
     let ip = wanted.ip;
@@ -133,34 +134,24 @@ fn check(
     if ip.is_multicast() || ip.is_unspecified() || ip.is_loopback() || broadcast {
         return Err(IpamError::NotUnicast(ip));
     }
-    if let Some(holder) = taken.get(&ip) {
-        return Err(IpamError::InUse {
-            ip,
-            holder: holder.clone(),
-        });
+    if let Some(holder) = taken(&ip) {
+        return Err(IpamError::InUse { ip, holder });
     }
     let pool = pools.iter().find(|pool| {
         pool.cidr.contains(&ip) || pool.range.is_some_and(|range| range.contains(&ip))
     });
     if pool.is_none() && !pools.is_empty() {
         let ranges: Vec<_> = pools.iter().map(|pool| pool.cidr.to_string()).collect();
-        return Err(IpamError::Outside {
-            ip,
-            ranges: ranges.join(","),
-        });
+        return Err(IpamError::Outside { ip, ranges: ranges.join(",") });
     }
     let of_network = pool.map(|pool| pool.cidr.prefix_len());
-    let prefix_len = wanted
-        .prefix_len
-        .or(of_network)
-        .ok_or(IpamError::NoPrefix(ip))?;
+    let prefix_len = wanted.prefix_len.or(of_network).ok_or(IpamError::NoPrefix(ip))?;
     let net =
         IpNet::new(ip, prefix_len).map_err(|_too_long| IpamError::Prefix { ip, prefix_len })?;
     match pool {
-        Some(pool) if is_reserved(ip, &pool.cidr) => Err(IpamError::Reserved {
-            ip,
-            cidr: pool.cidr,
-        }),
+        Some(pool) if is_reserved(ip, &pool.cidr) => {
+            Err(IpamError::Reserved { ip, cidr: pool.cidr })
+        }
         Some(_) | None => Ok(net),
     }
 }
@@ -198,33 +189,33 @@ fn low_bits(bits: u8) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
 
     fn pool(cidr: &str, range: Option<&str>) -> Pool {
-        Pool {
-            cidr: cidr.parse().unwrap(),
-            range: range.map(|range| range.parse().unwrap()),
-        }
+        Pool { cidr: cidr.parse().unwrap(), range: range.map(|range| range.parse().unwrap()) }
     }
 
-    fn taken(ips: &[&str]) -> BTreeMap<IpAddr, ObjectKey> {
-        ips.iter()
-            .map(|ip| (ip.parse().unwrap(), ObjectKey::new("default", "other")))
-            .collect()
+    fn taken(ips: &[&str]) -> impl Fn(&IpAddr) -> Option<ObjectKey> {
+        let ips = holders(ips);
+        move |ip| ips.get(ip).cloned()
+    }
+
+    fn none(_ip: &IpAddr) -> Option<ObjectKey> {
+        None
+    }
+
+    fn holders(ips: &[&str]) -> BTreeMap<IpAddr, ObjectKey> {
+        ips.iter().map(|ip| (ip.parse().unwrap(), ObjectKey::new("default", "other"))).collect()
     }
 
     fn want(text: &str) -> Wanted {
         match text.parse::<IpNet>() {
-            Ok(net) => Wanted {
-                ip: net.addr(),
-                prefix_len: Some(net.prefix_len()),
-            },
-            Err(_) => Wanted {
-                ip: text.parse().unwrap(),
-                prefix_len: None,
-            },
+            Ok(net) => Wanted { ip: net.addr(), prefix_len: Some(net.prefix_len()) },
+            Err(_) => Wanted { ip: text.parse().unwrap(), prefix_len: None },
         }
     }
 
@@ -234,10 +225,7 @@ mod tests {
 
     #[test]
     fn addresses_ascend_from_the_first_host_with_the_networks_prefix() {
-        assert_eq!(
-            first(pool("10.34.0.0/16", None), &[]).unwrap(),
-            "10.34.0.1/16"
-        );
+        assert_eq!(first(pool("10.34.0.0/16", None), &[]).unwrap(), "10.34.0.1/16");
         assert_eq!(
             first(pool("10.34.0.0/16", Some("10.34.20.0/24")), &[]).unwrap(),
             "10.34.20.1/16"
@@ -250,10 +238,7 @@ mod tests {
             first(pool("10.34.0.0/16", None), &["10.34.0.1", "10.34.0.3"]).unwrap(),
             "10.34.0.2/16"
         );
-        assert_eq!(
-            first(pool("fd00::/64", None), &["fd00::1"]).unwrap(),
-            "fd00::2/64"
-        );
+        assert_eq!(first(pool("fd00::/64", None), &["fd00::1"]).unwrap(), "fd00::2/64");
     }
 
     #[test]
@@ -265,7 +250,7 @@ mod tests {
             used.insert(IpAddr::from([10, 1, 0, host]), ObjectKey::new("a", "b"));
         }
         assert_eq!(
-            allocate(&[sample], &used, &[]).unwrap()[0].to_string(),
+            allocate(&[sample], &|ip: &IpAddr| used.get(ip).cloned(), &[]).unwrap()[0].to_string(),
             "10.1.1.1/24"
         );
     }
@@ -273,12 +258,12 @@ mod tests {
     #[test]
     fn dual_stack_gets_one_of_each() {
         let pools = [pool("10.0.0.0/24", None), pool("fd00::/64", None)];
-        let nets = allocate(&pools, &BTreeMap::new(), &[]).unwrap();
+        let nets = allocate(&pools, &none, &[]).unwrap();
         assert_eq!(
             nets.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["10.0.0.1/24", "fd00::1/64"]
         );
-        assert_eq!(allocate(&[], &BTreeMap::new(), &[]).unwrap(), []);
+        assert_eq!(allocate(&[], &none, &[]).unwrap(), []);
     }
 
     #[test]
@@ -286,19 +271,11 @@ mod tests {
         let small = pool("10.0.0.0/30", None);
         assert_eq!(first(small, &["10.0.0.1"]).unwrap(), "10.0.0.2/30");
         assert_eq!(
-            first(small, &["10.0.0.1", "10.0.0.2"])
-                .unwrap_err()
-                .to_string(),
+            first(small, &["10.0.0.1", "10.0.0.2"]).unwrap_err().to_string(),
             "no address is free in 10.0.0.0/30"
         );
-        assert_eq!(
-            first(pool("10.0.0.0/31", None), &[]).unwrap(),
-            "10.0.0.0/31"
-        );
-        assert_eq!(
-            first(pool("10.0.0.7/32", None), &[]).unwrap(),
-            "10.0.0.7/32"
-        );
+        assert_eq!(first(pool("10.0.0.0/31", None), &[]).unwrap(), "10.0.0.0/31");
+        assert_eq!(first(pool("10.0.0.7/32", None), &[]).unwrap(), "10.0.0.7/32");
         assert_eq!(
             first(pool("255.255.255.254/31", None), &["255.255.255.254"]).unwrap(),
             "255.255.255.255/31"
@@ -327,30 +304,20 @@ mod tests {
             "address fd00::1 is outside the network's 10.34.0.0/16"
         );
         for reserved in ["10.34.0.0", "10.34.255.255"] {
-            assert!(
-                matches!(ask(reserved), Err(IpamError::Reserved { .. })),
-                "{reserved}"
-            );
+            assert!(matches!(ask(reserved), Err(IpamError::Reserved { .. })), "{reserved}");
         }
         assert!(matches!(ask("224.0.0.1"), Err(IpamError::NotUnicast(_))));
         let twice = [want("10.34.0.5"), want("10.34.0.5")];
-        assert!(matches!(
-            allocate(&pools, &BTreeMap::new(), &twice),
-            Err(IpamError::Twice(_))
-        ));
+        assert!(matches!(allocate(&pools, &none, &twice), Err(IpamError::Twice(_))));
     }
 
     #[test]
     fn plain_layer_two_takes_any_address_with_a_prefix() {
-        let none = BTreeMap::new();
         assert_eq!(
             allocate(&[], &none, &[want("192.0.2.1/24")]).unwrap()[0].to_string(),
             "192.0.2.1/24"
         );
-        assert!(matches!(
-            allocate(&[], &none, &[want("192.0.2.1")]),
-            Err(IpamError::NoPrefix(_))
-        ));
+        assert!(matches!(allocate(&[], &none, &[want("192.0.2.1")]), Err(IpamError::NoPrefix(_))));
     }
 
     proptest! {
@@ -365,7 +332,7 @@ mod tests {
                 .map(|low| (IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + low)), ObjectKey::new("a", "b")))
                 .collect();
             let hosts: Vec<_> = cidr.hosts().filter(|ip| !used.contains_key(ip)).collect();
-            match allocate(&[Pool { cidr, range: None }], &used, &[]) {
+            match allocate(&[Pool { cidr, range: None }], &|ip: &IpAddr| used.get(ip).cloned(), &[]) {
                 Ok(nets) => prop_assert_eq!(Some(&nets[0].addr()), hosts.first()),
                 Err(error) => {
                     prop_assert_eq!(error, IpamError::Exhausted(cidr));

@@ -56,9 +56,8 @@ fn joined_network(draft: &Draft, attachment: &L2Attachment) -> Result<Arc<L2Netw
     let namespace = &attachment.metadata.namespace;
     let allowed = match &network.spec.allowed_namespaces {
         AllowedNamespaces::All => true,
-        AllowedNamespaces::Same => *namespace == key.namespace,
         // Namespaces have no labels here: only Kubernetes keeps them.
-        AllowedNamespaces::Selector(_) => *namespace == key.namespace,
+        AllowedNamespaces::Same | AllowedNamespaces::Selector(_) => *namespace == key.namespace,
     };
     if allowed {
         return Ok(network);
@@ -70,14 +69,15 @@ fn joined_network(draft: &Draft, attachment: &L2Attachment) -> Result<Arc<L2Netw
 }
 
 /// Who has the interface name in the same namespace of the same node, in words.
-fn interface_fault(draft: &Draft, key: &ObjectKey, spec: &L2AttachmentSpec) -> Option<String> {
-    let clash = draft.catalog.attachments.iter().find(|(other, held)| {
-        *other != key && held.spec.ifname == spec.ifname && same_netns(&held.spec, spec)
-    });
-    clash.map(|(holder, _)| {
-        let netns = spec.netns.as_deref().unwrap_or("this namespace");
-        format!("{:?} of {netns} on {} is attachment {holder}", spec.ifname, spec.node)
-    })
+fn interface_fault(draft: &mut Draft, key: &ObjectKey, spec: &L2AttachmentSpec) -> Option<String> {
+    let holders = draft.same_ifname(&spec.node, &spec.ifname);
+    let attachments = &draft.catalog.attachments;
+    let holder = holders
+        .iter()
+        .filter(|holder| *holder != key)
+        .find(|holder| attachments.get(*holder).is_some_and(|held| same_netns(&held.spec, spec)))?;
+    let netns = spec.netns.as_deref().unwrap_or("this namespace");
+    Some(format!("{:?} of {netns} on {} is attachment {holder}", spec.ifname, spec.node))
 }
 
 /// Whether two attachments are in one network namespace of one node.
@@ -113,7 +113,7 @@ fn keep_choices(spec: &mut L2AttachmentSpec, old: &L2AttachmentSpec) {
 
 /// Allots addresses and MAC, and writes them into the spec.
 fn settle(
-    draft: &Draft,
+    draft: &mut Draft,
     network: &L2Network,
     attachment: &mut L2Attachment,
 ) -> Result<(), Objection> {

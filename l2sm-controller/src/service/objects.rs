@@ -76,7 +76,7 @@ impl Objects for ObjectsService {
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteReply>, Status> {
         let v1::DeleteRequest { objects, cascade, ignore_not_found } = request.into_inner();
-        let objects = objects.into_iter().map(read_reference).collect::<Result<Vec<_>, _>>()?;
+        let objects = objects.iter().map(read_reference).collect::<Result<Vec<_>, _>>()?;
         let options = DeleteOptions { cascade, ignore_not_found };
         let deleted = on_hub(&self.hub, move |hub| hub.delete(&objects, options)).await?;
         let deleted = deleted.into_iter().map(|object| v1::ObjectRef {
@@ -147,7 +147,7 @@ fn read_kind(name: &str) -> Result<Kind, Status> {
     Kind::find(name).map_err(|why| Status::invalid_argument(why.to_string()))
 }
 
-fn read_reference(reference: v1::ObjectRef) -> Result<ObjectRef, Status> {
+fn read_reference(reference: &v1::ObjectRef) -> Result<ObjectRef, Status> {
     let kind = read_kind(&reference.kind)?;
     if reference.name.is_empty() {
         return Err(Status::invalid_argument(format!("{kind}: a name is required")));

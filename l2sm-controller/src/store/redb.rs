@@ -1,6 +1,9 @@
 //! A store in a redb file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use redb::{
     Database, DatabaseError, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
@@ -200,26 +203,31 @@ impl At<'_> {
 
     fn open_error(self, why: DatabaseError) -> StoreError {
         let path = self.0.to_owned();
-        let not_a_store = |why: String| StoreError::NotAStore { path: path.clone(), why };
-        match why {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                StoreError::InUse { path }
-            }
-            DatabaseError::UpgradeRequired(version) => {
-                not_a_store(format!("it is a redb file of format {version}"))
-            }
-            DatabaseError::Storage(StorageError::Corrupted(what)) => not_a_store(what),
-            DatabaseError::Storage(StorageError::Io(why))
-                if why.kind() == std::io::ErrorKind::InvalidData =>
-            {
-                not_a_store(why.to_string())
-            }
-            other => self.failed("open", other),
+        if matches!(why, DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) {
+            return StoreError::InUse { path };
         }
+        if let DatabaseError::UpgradeRequired(version) = why {
+            let why = format!("it is a redb file of format {version}");
+            return StoreError::NotAStore { path, why };
+        }
+        if let DatabaseError::Storage(StorageError::Corrupted(why)) = why {
+            return StoreError::NotAStore { path, why };
+        }
+        if let DatabaseError::Storage(StorageError::Io(why)) = &why
+            && matches!(why.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        {
+            let why = why.to_string();
+            return StoreError::NotAStore { path, why };
+        }
+        self.failed("open", why)
     }
 
-    fn failed(self, verb: &'static str, why: impl ToString) -> StoreError {
-        StoreError::Failed { verb, path: self.0.to_owned(), why: why.to_string() }
+    fn failed(self, verb: &'static str, why: impl Into<redb::Error>) -> StoreError {
+        let path = self.0.to_owned();
+        // An I/O error says itself what redb says around it.
+        let why = why.into();
+        let why = if let redb::Error::Io(why) = why { why.to_string() } else { why.to_string() };
+        StoreError::Failed { verb, path, why }
     }
 }
 
