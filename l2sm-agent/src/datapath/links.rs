@@ -94,7 +94,11 @@ impl Links {
     /// there is never no program, and never two.
     pub(super) fn update_all(&mut self) -> Result<(), DatapathError> {
         for attached in self.attached()?.into_iter().filter(|attached| attached.same_maps) {
-            self.attach(attached.hook)?;
+            match self.attach(attached.hook) {
+                // It went while we looked.
+                Err(_) if device_name(attached.hook.device).is_none() => {}
+                updated => updated?,
+            }
         }
         Ok(())
     }
