@@ -1,10 +1,12 @@
 //! The lab: nodes and pods as network namespaces of this machine, with a real controller and a real
 //! agent on each node.
 //!
-//! [`plan`] says what there is to build, as data; [`build`] and [`remove`] act on it. What is built
+//! [`plan`], [`commands`] and [`daemon`] say what there is to build, as data; [`build`] and [`remove`] act on it. What is built
 //! is recorded in [`state`] before it is made, so that whatever happens `lab down` finds it all.
 
 pub(crate) mod build;
+pub(crate) mod commands;
+pub(crate) mod daemon;
 pub(crate) mod exec;
 pub(crate) mod networks;
 pub(crate) mod picture;

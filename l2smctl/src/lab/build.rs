@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::plan::{Daemon, IpCommand, Node, Plan, netns_path};
+use super::commands::{self, IpCommand};
+use super::daemon::Daemon;
+use super::plan::{Plan, netns_path};
 use super::process::{self, Process};
 use super::state::State;
 use super::{networks, remove, state};
@@ -69,7 +71,7 @@ fn build(state: &mut State) -> Result<()> {
     state.save()?;
     let plan = state.plan.clone();
     let nodes = plan.nodes.len();
-    step(&format!("underlay and {}", count(nodes, "node")), || run(&plan.underlay_commands()))?;
+    step(&format!("underlay and {}", count(nodes, "node")), || run(&commands::underlay(&plan)))?;
     step("controller", || start_controller(state))?;
     step(&count(nodes, "agent"), || start_agents(state))?;
     step(&count(plan.networks.len(), "network"), || networks::apply(&plan))?;
@@ -118,7 +120,7 @@ fn start_agents(state: &mut State) -> Result<()> {
     let mut started = Vec::new();
     for node in &plan.nodes {
         make_directory(&node.directory())?;
-        let daemon = node.agent();
+        let daemon = Daemon::agent(node);
         started.push((node, start(state, &daemon)?, daemon));
     }
     for (node, process, daemon) in started {
@@ -132,7 +134,7 @@ fn start_agents(state: &mut State) -> Result<()> {
 }
 
 fn attach_pods(state: &mut State) -> Result<()> {
-    run(&state.plan.pod_commands())?;
+    run(&commands::pods(&state.plan))?;
     for pod in state.plan.pods.clone() {
         uninterrupted()?;
         state.attached.push(networks::attach(&state.plan, &pod)?);
@@ -192,7 +194,7 @@ fn make_directory(path: &Path) -> Result<()> {
 /// Shows the ends of the logs: they are removed with the lab.
 fn show_logs(state: &State) {
     let plan = &state.plan;
-    let daemons = plan.nodes.iter().map(Node::agent).chain([Daemon::controller()]);
+    let daemons = plan.nodes.iter().map(Daemon::agent).chain([Daemon::controller()]);
     for daemon in daemons {
         for line in process::last_lines(&daemon.log(), LOG_LINES) {
             say::progress(format_args!("{}: {line}\n", daemon.name));

@@ -147,44 +147,6 @@ impl Plan {
         [UNDERLAY].into_iter().chain(nodes).chain(pods)
     }
 
-    /// The commands that make the underlay and the nodes, in order.
-    pub(crate) fn underlay_commands(&self) -> Vec<IpCommand> {
-        let mtu = self.mtu;
-        let mut commands = vec![
-            IpCommand::host(format!("netns add {UNDERLAY}")),
-            IpCommand::inside(UNDERLAY, "link set lo up"),
-            IpCommand::inside(UNDERLAY, format!("link add {BRIDGE} mtu {mtu} type bridge")),
-            IpCommand::inside(UNDERLAY, format!("addr add {CONTROLLER}/24 dev {BRIDGE}")),
-            IpCommand::inside(UNDERLAY, format!("link set {BRIDGE} up")),
-        ];
-        for Node { name, netns, address } in &self.nodes {
-            commands.extend([
-                IpCommand::host(format!("netns add {netns}")),
-                IpCommand::inside(netns, "link set lo up"),
-                // Made inside a namespace of ours: nothing ever shows up in the host's.
-                IpCommand::inside(
-                    netns,
-                    format!("link add eth0 mtu {mtu} type veth peer name {name} mtu {mtu} netns {UNDERLAY}"),
-                ),
-                IpCommand::inside(UNDERLAY, format!("link set {name} master {BRIDGE} up")),
-                IpCommand::inside(netns, format!("addr add {address}/24 dev eth0")),
-                IpCommand::inside(netns, "link set eth0 up"),
-            ]);
-        }
-        commands
-    }
-
-    /// The commands that make the pods' namespaces, in order.
-    pub(crate) fn pod_commands(&self) -> Vec<IpCommand> {
-        let commands = self.pods.iter().flat_map(|pod| {
-            [
-                IpCommand::host(format!("netns add {}", pod.netns)),
-                IpCommand::inside(&pod.netns, "link set lo up"),
-            ]
-        });
-        commands.collect()
-    }
-
     /// The manifest of the lab's networks.
     pub(crate) fn manifest(&self) -> String {
         let document = |name: &String| {
@@ -221,33 +183,6 @@ impl Node {
     fn numbered(number: u32) -> Self {
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(192, 0, 2, 0).to_bits() + number);
         Self { name: format!("n{number}"), netns: format!("l2sm-n{number}"), address }
-    }
-
-    /// Its agent.
-    pub(crate) fn agent(&self) -> Daemon {
-        let directory = self.directory();
-        let inside = |name: &str| directory.join(name).display().to_string();
-        Daemon {
-            name: format!("agent-{}", self.name),
-            program: "l2sm-agent",
-            netns: self.netns.clone(),
-            arguments: vec![
-                "run".into(),
-                "--node-name".into(),
-                self.name.clone(),
-                "--controller".into(),
-                format!("http://{CONTROLLER}:{CONTROLLER_PORT}"),
-                "--insecure".into(),
-                "--underlay-device".into(),
-                "eth0".into(),
-                "--bpffs".into(),
-                self.bpffs().display().to_string(),
-                "--socket".into(),
-                inside("agent.sock"),
-                "--state-dir".into(),
-                inside("state"),
-            ],
-        }
     }
 
     /// Where its agent keeps its socket and state.
@@ -289,71 +224,6 @@ pub(crate) fn netns_path(netns: &str) -> PathBuf {
     PathBuf::from("/run/netns").join(netns)
 }
 
-/// A call of `ip`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IpCommand {
-    /// Arguments.
-    pub(crate) arguments: Vec<String>,
-}
-
-impl IpCommand {
-    /// In our own namespace.
-    pub(crate) fn host(words: impl AsRef<str>) -> Self {
-        Self { arguments: words.as_ref().split(' ').map(str::to_owned).collect() }
-    }
-
-    /// In a named namespace: `ip -n NETNS`, which unlike `ip netns exec` mounts nothing.
-    pub(crate) fn inside(netns: &str, words: impl AsRef<str>) -> Self {
-        Self::host(format!("-n {netns} {}", words.as_ref()))
-    }
-}
-
-impl fmt::Display for IpCommand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ip {}", self.arguments.join(" "))
-    }
-}
-
-/// A program that runs as long as the lab does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Daemon {
-    /// Name in listings, and of its log.
-    pub(crate) name: String,
-    /// File name of the program.
-    pub(crate) program: &'static str,
-    /// The namespace it runs in.
-    pub(crate) netns: String,
-    /// Its arguments.
-    pub(crate) arguments: Vec<String>,
-}
-
-impl Daemon {
-    /// The controller: a program and its arguments.
-    pub(crate) fn controller() -> Self {
-        let store = PathBuf::from(DIRECTORY).join("controller.redb");
-        Self {
-            name: "controller".into(),
-            program: "l2sm-controller",
-            netns: UNDERLAY.into(),
-            arguments: vec![
-                "serve".into(),
-                "--store".into(),
-                store.display().to_string(),
-                "--listen".into(),
-                // All addresses of the namespace: the underlay's for the agents, loopback for us.
-                format!("0.0.0.0:{CONTROLLER_PORT}"),
-                "--insecure".into(),
-                "--insecure-allow-remote".into(),
-            ],
-        }
-    }
-
-    /// Where what it prints goes.
-    pub(crate) fn log(&self) -> PathBuf {
-        PathBuf::from(DIRECTORY).join(format!("{}.log", self.name))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -392,22 +262,6 @@ mod tests {
     }
 
     #[test]
-    fn every_namespace_is_made_once_and_before_it_is_used() {
-        let plan = Plan::new(SMALL).unwrap();
-        let mut made = BTreeSet::new();
-        for command in [plan.underlay_commands(), plan.pod_commands()].concat() {
-            match command.arguments.as_slice() {
-                [netns, add, name] if netns == "netns" && add == "add" => {
-                    assert!(made.insert(name.clone()), "{name} twice");
-                }
-                [flag, name, ..] if flag == "-n" => assert!(made.contains(name), "{command}"),
-                other => panic!("a command that touches the host: {other:?}"),
-            }
-        }
-        assert!(plan.namespaces().all(|name| made.contains(name)));
-    }
-
-    #[test]
     fn device_names_of_the_largest_lab_fit() {
         let plan = Plan::new(Size { nodes: 100, pods: 2, networks: 1, mtu: 1600 }).unwrap();
         assert!(plan.nodes.iter().all(|node| node.name.len() <= 15));
@@ -426,19 +280,6 @@ mod tests {
             "--mtu 1280: expected a number from 1330 to 65535"
         );
         assert!(refused(Size { nodes: 100, pods: 3, ..SMALL }).starts_with("300 pods in one"));
-    }
-
-    #[test]
-    fn agents_share_no_file() {
-        let plan = Plan::new(SMALL).unwrap();
-        let [one, two] = plan.nodes.as_slice() else { panic!("two nodes") };
-        let (one, two) = (one.agent(), two.agent());
-        let files = |daemon: &Daemon| -> BTreeSet<String> {
-            daemon.arguments.iter().filter(|word| word.starts_with('/')).cloned().collect()
-        };
-        assert_eq!(files(&one).len(), 3);
-        assert!(files(&one).is_disjoint(&files(&two)));
-        assert_ne!(one.log(), two.log());
     }
 
     #[test]

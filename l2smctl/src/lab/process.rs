@@ -1,5 +1,6 @@
 //! The lab's programs: started in their namespaces, known by process id and start time, and ended.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +15,8 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Daemon, netns_path};
+use super::daemon::Daemon;
+use super::plan::netns_path;
 
 /// How long a program may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,17 +43,14 @@ impl Process {
         let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let err = out.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
         // Not `ip netns exec`: that mounts a new /sys, where no pinned map is to be seen.
-        let child = Command::new("setsid")
-            .arg("nsenter")
-            .arg(format!("--net={}", netns_path(&daemon.netns).display()))
-            .arg(&program)
-            .args(&daemon.arguments)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .context("cannot run setsid (of util-linux)")?;
+        let mut command = Command::new("setsid");
+        command.arg("nsenter").arg(format!("--net={}", netns_path(&daemon.netns).display()));
+        command.arg(&program).args(&daemon.arguments).current_dir("/");
+        for flag in env::vars_os().filter_map(|(name, _)| is_flag(&name).then_some(name)) {
+            command.env_remove(flag);
+        }
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let child = command.spawn().context("cannot run setsid (of util-linux)")?;
         let pid = i32::try_from(child.id()).context("a process id out of range")?;
         // `setsid` and `nsenter` replace themselves by the program: all are one process.
         let started = started(pid).with_context(|| format!("{} ended at once", daemon.name))?;
@@ -135,6 +134,13 @@ fn find(program: &str) -> Result<PathBuf> {
     })
 }
 
+/// Whether a variable stands for a flag of our programs. In the lab they have their own, but for
+/// what is logged.
+fn is_flag(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("L2SM_") && !name.starts_with("L2SM_LOG_")
+}
+
 /// When a process that runs started; `None` when there is none, or only what is left of one.
 fn started(pid: i32) -> Option<u64> {
     let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
@@ -192,6 +198,12 @@ mod tests {
         fs::write(&log, "one\ntwo\n\nthree\n").unwrap();
         assert_eq!(last_lines(&log, 2), ["two", "three"]);
         assert_eq!(last_lines(&directory.path().join("none"), 2), Vec::<String>::new());
+    }
+
+    #[test]
+    fn flags_of_the_user_do_not_reach_the_lab() {
+        assert!(is_flag(OsStr::new("L2SM_VTEP_IP")));
+        assert!(!is_flag(OsStr::new("L2SM_LOG_LEVEL")) && !is_flag(OsStr::new("PATH")));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::build::ip;
-use super::plan::{BPFFS, DIRECTORY, IpCommand, netns_path};
+use super::commands::IpCommand;
+use super::plan::{BPFFS, DIRECTORY, netns_path};
 use super::process;
 use super::state::{self, State};
 use crate::progress::step;
