@@ -33,7 +33,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Reads what the user gave: `http://host:port`, `host:port`, or `lab`.
+    /// Reads what the user gave: `http://host:port`, `host:port`, or `lab`. Nothing at all, as in an
+    /// empty variable, stands for the default.
     ///
     /// # Errors
     /// What was expected, when `text` is none of them.
@@ -41,6 +42,7 @@ impl Server {
         if text == LAB {
             return Ok(Self::of_lab());
         }
+        let text = if text.is_empty() { DEFAULT_SERVER } else { text };
         let expected = || format!("expected http://HOST:PORT, or `{LAB}` for the lab's controller");
         let url = match text.split_once("://") {
             Some(("http", _)) => text.to_owned(),
@@ -227,7 +229,8 @@ mod tests {
         assert_eq!(url("10.0.0.1:30808").as_deref(), Ok("http://10.0.0.1:30808"));
         assert_eq!(url("http://[::1]:30808").as_deref(), Ok("http://[::1]:30808"));
         assert!(Server::parse("lab").unwrap().netns.is_some());
-        for text in ["", "host", "http://host", "ftp://host:1", "https://host:1", "a b:1"] {
+        assert_eq!(url("").as_deref(), Ok(DEFAULT_SERVER));
+        for text in ["host", "http://host", "ftp://host:1", "https://host:1", "a b:1"] {
             assert!(Server::parse(text).is_err(), "{text}");
         }
     }
