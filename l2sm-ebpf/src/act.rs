@@ -25,7 +25,7 @@ use l2sm_common::{
 };
 
 use crate::{
-    count,
+    count::{self, Volume},
     maps::PORTS,
     skb::{EALREADY, ENOTSUPP, Errno, RoomFlags, Skb, TunnelKey, result},
     tables::{Maps, vtep_entry},
@@ -47,25 +47,26 @@ pub(crate) fn send(skb: &Skb, slot: Slot, to: &ToVtep) -> i32 {
     let Some(vtep) = vtep_entry(to.vtep) else {
         return drop(skb, slot, DropReason::NoVtep);
     };
-    let length = skb.len();
+    // Before the frame grows, which also resets its number of segments.
+    let bare = Volume::of(skb);
     let Way::Fast { path, v6 } = to.way else {
-        return send_slow(skb, slot, vtep, to.vni, length);
+        return send_slow(skb, slot, vtep, to.vni, bare);
     };
     match encapsulate::to_path(skb, vtep, path, v6, to.vni, to.tos) {
         Ok(device) => {
-            count::port_to_vtep(skb, slot, length, false);
+            count::port_to_vtep(slot, bare, false);
             redirect(device)
         }
-        Err(EALREADY | ENOTSUPP) => send_slow(skb, slot, vtep, to.vni, length),
+        Err(EALREADY | ENOTSUPP) => send_slow(skb, slot, vtep, to.vni, bare),
         Err(_errno) => drop(skb, slot, DropReason::HelperFailed),
     }
 }
 
 #[inline(always)]
-fn send_slow(skb: &Skb, slot: Slot, vtep: &VtepEntry, vni: Vni, length: u32) -> i32 {
+fn send_slow(skb: &Skb, slot: Slot, vtep: &VtepEntry, vni: Vni, bare: Volume) -> i32 {
     match prepare_slow(skb, vtep, vni) {
         Ok(device) => {
-            count::port_to_vtep(skb, slot, length, true);
+            count::port_to_vtep(slot, bare, true);
             redirect(device)
         }
         Err(_errno) => drop(skb, slot, DropReason::HelperFailed),
@@ -166,7 +167,7 @@ pub(crate) fn hand_up(skb: &Skb, slot: Slot) -> i32 {
     if let Some(config) = Maps.config() {
         skb.set_mark(config.mark);
     }
-    count::handed_up(skb, slot);
+    count::handed_up(slot, Volume::of(skb));
     TC_ACT_UNSPEC
 }
 

@@ -12,102 +12,123 @@ use crate::{
     skb::Skb,
 };
 
+/// What a frame counts for.
+#[derive(Clone, Copy)]
+pub(crate) struct Volume {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Volume {
+    /// A bare frame.
+    #[inline(always)]
+    pub(crate) fn of(skb: &Skb) -> Self {
+        Self { packets: skb.packets(), bytes: u64::from(skb.len()) }
+    }
+
+    /// A tunnel packet's inner frames; `outer`: length of the outer headers, bytes.
+    #[inline(always)]
+    pub(crate) fn inside(skb: &Skb, outer: u32) -> Self {
+        Self { packets: skb.packets(), bytes: u64::from(skb.len().wrapping_sub(outer)) }
+    }
+
+    /// One copy of a frame of this length.
+    #[inline(always)]
+    pub(crate) fn copy(bytes: u32) -> Self {
+        Self { packets: 1, bytes: u64::from(bytes) }
+    }
+}
+
 /// A frame from a pod to a pod of this node.
 #[inline(always)]
-pub(crate) fn port_to_port(skb: &Skb, slot: Slot) {
+pub(crate) fn port_to_port(slot: Slot, volume: Volume) {
     with(slot, |traffic| {
-        let packets = skb.packets();
-        let bytes = u64::from(skb.len());
-        add(&mut traffic.from_port, packets, bytes);
-        add(&mut traffic.to_port, packets, bytes);
+        add(&mut traffic.from_port, volume);
+        add(&mut traffic.to_port, volume);
     });
 }
 
 /// A frame from a pod to a VTEP.
 #[inline(always)]
-pub(crate) fn port_to_vtep(skb: &Skb, slot: Slot, bytes: u32, slow: bool) {
+pub(crate) fn port_to_vtep(slot: Slot, volume: Volume, slow: bool) {
     with(slot, |traffic| {
-        let packets = skb.packets();
-        add(&mut traffic.from_port, packets, u64::from(bytes));
-        add(&mut traffic.to_vtep, packets, u64::from(bytes));
+        add(&mut traffic.from_port, volume);
+        add(&mut traffic.to_vtep, volume);
         if slow {
-            add(&mut traffic.slow_sent, packets, u64::from(bytes));
+            add(&mut traffic.slow_sent, volume);
         }
     });
 }
 
 /// A frame from a pod to many.
 #[inline(always)]
-pub(crate) fn from_port(skb: &Skb, slot: Slot) {
-    with(slot, |traffic| add(&mut traffic.from_port, skb.packets(), u64::from(skb.len())));
+pub(crate) fn from_port(slot: Slot, volume: Volume) {
+    with(slot, |traffic| add(&mut traffic.from_port, volume));
 }
 
 /// A pod's question that is answered here.
 #[inline(always)]
-pub(crate) fn answered(skb: &Skb, slot: Slot) {
+pub(crate) fn answered(slot: Slot, volume: Volume) {
     with(slot, |traffic| {
-        let bytes = u64::from(skb.len());
-        add(&mut traffic.from_port, 1, bytes);
-        add(&mut traffic.answered, 1, bytes);
+        add(&mut traffic.from_port, volume);
+        add(&mut traffic.answered, volume);
     });
 }
 
-/// A tunnel packet for a pod of this node; `outer`: length of its outer headers, bytes.
+/// A tunnel packet for a pod of this node.
 #[inline(always)]
-pub(crate) fn vtep_to_port(skb: &Skb, slot: Slot, outer: u32) {
+pub(crate) fn vtep_to_port(slot: Slot, volume: Volume) {
     with(slot, |traffic| {
-        let packets = skb.packets();
-        let bytes = u64::from(skb.len().wrapping_sub(outer));
-        add(&mut traffic.from_vtep, packets, bytes);
-        add(&mut traffic.to_port, packets, bytes);
+        add(&mut traffic.from_vtep, volume);
+        add(&mut traffic.to_port, volume);
     });
 }
 
 /// A tunnel packet for many.
 #[inline(always)]
-pub(crate) fn from_vtep(skb: &Skb, slot: Slot, outer: u32) {
-    let bytes = u64::from(skb.len().wrapping_sub(outer));
-    with(slot, |traffic| add(&mut traffic.from_vtep, skb.packets(), bytes));
+pub(crate) fn from_vtep(slot: Slot, volume: Volume) {
+    with(slot, |traffic| add(&mut traffic.from_vtep, volume));
 }
 
 /// A tunnel packet left to `l2sm-vxlan`.
 #[inline(always)]
-pub(crate) fn handed_up(skb: &Skb, slot: Slot) {
-    with(slot, |traffic| add(&mut traffic.slow_handed_up, skb.packets(), u64::from(skb.len())));
+pub(crate) fn handed_up(slot: Slot, volume: Volume) {
+    with(slot, |traffic| add(&mut traffic.slow_handed_up, volume));
 }
 
 /// A frame from the slow path for a pod of this node.
 #[inline(always)]
-pub(crate) fn tunnel_to_port(skb: &Skb, slot: Slot) {
+pub(crate) fn tunnel_to_port(slot: Slot, volume: Volume) {
     with(slot, |traffic| {
-        let packets = skb.packets();
-        let bytes = u64::from(skb.len());
-        add(&mut traffic.from_vtep, packets, bytes);
-        add(&mut traffic.slow_received, packets, bytes);
-        add(&mut traffic.to_port, packets, bytes);
+        add(&mut traffic.from_vtep, volume);
+        add(&mut traffic.slow_received, volume);
+        add(&mut traffic.to_port, volume);
     });
 }
 
 /// A frame from the slow path for many.
 #[inline(always)]
-pub(crate) fn from_tunnel(skb: &Skb, slot: Slot) {
+pub(crate) fn from_tunnel(slot: Slot, volume: Volume) {
     with(slot, |traffic| {
-        let packets = skb.packets();
-        let bytes = u64::from(skb.len());
-        add(&mut traffic.from_vtep, packets, bytes);
-        add(&mut traffic.slow_received, packets, bytes);
+        add(&mut traffic.from_vtep, volume);
+        add(&mut traffic.slow_received, volume);
     });
 }
 
-/// Copies of a flooded frame of `bytes` bytes: so many to ports, to VTEPs, and of those by the slow
-/// path.
+/// A copy of a flooded frame to a port.
 #[inline(always)]
-pub(crate) fn copies(slot: Slot, bytes: u32, ports: u64, vteps: u64, slow: u64) {
+pub(crate) fn copy_to_port(slot: Slot, copy: Volume) {
+    with(slot, |traffic| add(&mut traffic.to_port, copy));
+}
+
+/// A copy of a flooded frame to a VTEP.
+#[inline(always)]
+pub(crate) fn copy_to_vtep(slot: Slot, copy: Volume, slow: bool) {
     with(slot, |traffic| {
-        let bytes = u64::from(bytes);
-        add(&mut traffic.to_port, ports, ports * bytes);
-        add(&mut traffic.to_vtep, vteps, vteps * bytes);
-        add(&mut traffic.slow_sent, slow, slow * bytes);
+        add(&mut traffic.to_vtep, copy);
+        if slow {
+            add(&mut traffic.slow_sent, copy);
+        }
     });
 }
 
@@ -136,7 +157,7 @@ fn with(slot: Slot, change: impl FnOnce(&mut Traffic)) {
 }
 
 #[inline(always)]
-fn add(tally: &mut Tally, packets: u64, bytes: u64) {
-    tally.packets += packets;
-    tally.bytes += bytes;
+fn add(tally: &mut Tally, volume: Volume) {
+    tally.packets += volume.packets;
+    tally.bytes += volume.bytes;
 }

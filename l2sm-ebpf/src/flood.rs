@@ -25,7 +25,7 @@ use l2sm_common::{
 
 use crate::{
     act::{self, encapsulate},
-    count,
+    count::{self, Volume},
     maps::{FLOOD, PROGS},
     skb::{Skb, result},
     tables::{Maps, path_entry, vtep_entry},
@@ -184,7 +184,7 @@ fn copy_to(skb: &Skb, walk: &mut Walk, entry: &FloodEntry) {
     match entry.kind {
         target_kind::PORT if !walk.is(SECOND) => {
             if clone_to(skb, walk, IfIndex(entry.target)) {
-                count::copies(walk.slot, length, 1, 0, 0);
+                count::copy_to_port(walk.slot, Volume::copy(length));
             }
         }
         target_kind::VTEP => copy_to_vtep(skb, walk, VtepId(entry.target), length),
@@ -219,7 +219,7 @@ fn copy_to_vtep(skb: &Skb, walk: &mut Walk, id: VtepId, length: u32) {
     match act::prepare_slow(skb, vtep, walk.vni) {
         Ok(device) => {
             if clone_to(skb, walk, device) {
-                count::copies(walk.slot, length, 0, 1, 1);
+                count::copy_to_vtep(walk.slot, Volume::copy(length), true);
             }
         }
         Err(_errno) => count::drops(walk.slot, DropReason::HelperFailed, 1),
@@ -245,7 +245,7 @@ fn copy_fast(
         return false;
     }
     if clone_to(skb, walk, IfIndex(path.ifindex)) {
-        count::copies(walk.slot, patch.inner_len, 0, 1, 0);
+        count::copy_to_vtep(walk.slot, Volume::copy(patch.inner_len), false);
     }
     true
 }

@@ -14,7 +14,9 @@ use l2sm_common::{
 };
 
 use crate::{
-    act, count, flood,
+    act,
+    count::{self, Volume},
+    flood,
     maps::PROGS,
     skb::{PULL, Skb},
     tables::Maps,
@@ -36,16 +38,16 @@ fn l2sm_port_rx(ctx: TcContext) -> i32 {
     }
     match decision.verdict() {
         Verdict::Deliver { port, delivery, .. } => {
-            count::port_to_port(&skb, decision.slot());
+            count::port_to_port(decision.slot(), Volume::of(&skb));
             act::deliver(port, delivery)
         }
         Verdict::ToVtep(to) => act::send(&skb, decision.slot(), &to),
         Verdict::Flood(flood) => {
-            count::from_port(&skb, decision.slot());
+            count::from_port(decision.slot(), Volume::of(&skb));
             flood::start(&ctx, &skb, decision.slot(), &flood)
         }
         Verdict::Answer { owner } => {
-            count::answered(&skb, decision.slot());
+            count::answered(decision.slot(), Volume::of(&skb));
             act::answer_arp(&skb, decision.slot(), owner)
         }
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
@@ -65,14 +67,15 @@ fn l2sm_uplink_rx(ctx: TcContext) -> i32 {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::HandUp => act::hand_up(&skb, decision.slot()),
         Verdict::Deliver { port, delivery, decap: Some(decap) } => {
-            count::vtep_to_port(&skb, decision.slot(), decap.length);
+            count::vtep_to_port(decision.slot(), Volume::inside(&skb, decap.length));
             match act::decapsulate(&skb, &decap) {
                 Ok(()) => act::deliver(port, delivery),
                 Err(_errno) => act::drop(&skb, decision.slot(), DropReason::HelperFailed),
             }
         }
         Verdict::Flood(flood) => {
-            count::from_vtep(&skb, decision.slot(), flood.decap.map_or(0, |decap| decap.length));
+            let outer = flood.decap.map_or(0, |decap| decap.length);
+            count::from_vtep(decision.slot(), Volume::inside(&skb, outer));
             match flood.decap.map_or(Ok(()), |decap| act::decapsulate(&skb, &decap)) {
                 Ok(()) => flood::start(&ctx, &skb, decision.slot(), &flood),
                 Err(_errno) => act::drop(&skb, decision.slot(), DropReason::HelperFailed),
@@ -93,12 +96,12 @@ fn l2sm_tunnel_rx(ctx: TcContext) -> i32 {
     let decision = tunnel::from_tunnel(&skb, &Maps, skb.ingress(), skb.tunnel_key());
     match decision.verdict() {
         Verdict::Deliver { port, delivery, .. } => {
-            count::tunnel_to_port(&skb, decision.slot());
+            count::tunnel_to_port(decision.slot(), Volume::of(&skb));
             skb.set_for_host();
             act::deliver(port, delivery)
         }
         Verdict::Flood(flood) => {
-            count::from_tunnel(&skb, decision.slot());
+            count::from_tunnel(decision.slot(), Volume::of(&skb));
             flood::start(&ctx, &skb, decision.slot(), &flood)
         }
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),

@@ -32,8 +32,7 @@ impl KernelNode {
         let netns = &self.netns;
         netns.ip(&format!("link add br{vni} type bridge mcast_snooping 0"));
         netns.ip(&format!(
-            "link add vx{vni} type vxlan id {vni} local {local} remote {remote} dstport {udp_port} \
-             dev ul0"
+            "link add vx{vni} type vxlan id {vni} local {local} remote {remote} dstport {udp_port}"
         ));
         // The node itself says nothing in the segment: counters stay exact.
         netns.ip(&format!("link set br{vni} addrgenmode none"));

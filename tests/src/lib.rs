@@ -8,9 +8,12 @@
     clippy::expect_used,
     clippy::missing_panics_doc,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "the tests' own library: a panic is a failed test, at the place where it failed"
 )]
 
+pub mod cluster;
+pub mod flow;
 pub mod frames;
 pub mod kernel_node;
 pub mod netns;

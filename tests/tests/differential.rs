@@ -68,7 +68,8 @@ fn devices() -> Devices {
     for device in ["port-a", "port-b", "stranger", "ul0"] {
         join((&netns, device), (&other, device), 1500);
     }
-    let [a, b, stranger, uplink] = ["port-a", "port-b", "stranger", "ul0"].map(|name| netns.ifindex(name));
+    let [a, b, stranger, uplink] =
+        ["port-a", "port-b", "stranger", "ul0"].map(|name| netns.ifindex(name));
     let uplink_mac = netns.mac("ul0");
     Devices { netns, _other: other, a, b, stranger, uplink, uplink_mac }
 }

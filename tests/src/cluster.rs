@@ -1,0 +1,321 @@
+//! Two or more nodes made by hand, as a user would without the lab: namespaces, one controller, an
+//! agent per node, all of them the real programs with the flags of their `--help`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{
+    netns::{Netns, join, pod_netns},
+    wait,
+};
+
+/// MTU of the underlay.
+pub const UNDERLAY_MTU: u32 = 1600;
+
+/// A controller and its nodes; everything is gone when it is dropped.
+pub struct Cluster {
+    /// Nodes, from the first.
+    pub nodes: Vec<ClusterNode>,
+    underlay: Netns,
+    directory: tempfile::TempDir,
+    controller: Option<Child>,
+}
+
+/// A node with its agent.
+pub struct ClusterNode {
+    /// The node's namespace; its underlay device is `eth0`.
+    pub netns: Netns,
+    name: String,
+    directory: PathBuf,
+    bpffs: PathBuf,
+    agent: Option<Child>,
+}
+
+/// A namespace that was attached.
+#[derive(Debug)]
+pub struct ClusterPod {
+    /// The pod's namespace.
+    pub netns: Netns,
+    /// What `l2smctl attach -o json` printed.
+    pub attached: Value,
+}
+
+impl Cluster {
+    /// Makes `count` nodes, waits until their agents are connected.
+    pub fn new(count: u8) -> Self {
+        let underlay = Netns::new("underlay").without_ipv6();
+        underlay.ip("link add ul type bridge mcast_snooping 0");
+        underlay.ip(&format!("link set ul mtu {UNDERLAY_MTU} up"));
+        underlay.ip("address add 192.0.2.254/24 dev ul");
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut cluster = Self { nodes: Vec::new(), underlay, directory, controller: None };
+        cluster.start_controller();
+        for number in 1..=count {
+            let node = ClusterNode::new(number, &cluster.underlay, cluster.directory.path());
+            cluster.nodes.push(node);
+        }
+        for node in &mut cluster.nodes {
+            node.start_agent();
+        }
+        cluster.until_connected();
+        cluster
+    }
+
+    /// Starts the controller on the store that is there, and waits until it answers.
+    pub fn start_controller(&mut self) {
+        let store = self.directory.path().join("store.redb");
+        let log = log_file(self.directory.path(), "controller");
+        let child = command(&self.underlay, "l2sm-controller")
+            .args(["serve", "--insecure", "--insecure-allow-remote"])
+            .args(["--listen", "192.0.2.254:30808", "--store"])
+            .arg(store)
+            .stderr(log)
+            .spawn()
+            .expect("the controller is built");
+        self.controller = Some(child);
+        wait::until("the controller answers", || {
+            self.ctl(&["get", "nodes"]).status.success().then_some(())
+        });
+    }
+
+    /// Ends the controller with SIGKILL.
+    pub fn kill_controller(&mut self) {
+        kill(&mut self.controller);
+    }
+
+    /// Waits until every agent follows the controller.
+    pub fn until_connected(&self) {
+        wait::until_equal("connected agents", &self.nodes.len(), || {
+            let nodes = self.get("nodes");
+            let connected = nodes.iter().filter(|node| node["status"]["connected"] == true);
+            connected.count()
+        });
+    }
+
+    /// Runs `l2smctl` against the controller.
+    pub fn ctl(&self, arguments: &[&str]) -> Output {
+        let mut command = command(&self.underlay, "l2smctl");
+        command.args(["--server", "http://192.0.2.254:30808", "--timeout", "20s"]);
+        command.args(arguments).output().expect("l2smctl is built")
+    }
+
+    /// Runs `l2smctl`, which must succeed; what it printed.
+    pub fn ctl_ok(&self, arguments: &[&str]) -> String {
+        let output = self.ctl(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "l2smctl {arguments:?}: {error}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// All objects of a kind.
+    pub fn get(&self, kind: &str) -> Vec<Value> {
+        let text = self.ctl_ok(&["get", kind, "-A", "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).expect("JSON");
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Applies a manifest.
+    pub fn apply(&self, manifest: &str) {
+        let output = self.try_apply(manifest);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "apply: {error}");
+    }
+
+    /// Applies a manifest, which may fail.
+    pub fn try_apply(&self, manifest: &str) -> Output {
+        let file = self.directory.path().join("manifest.yaml");
+        fs::write(&file, manifest).expect("can be written");
+        self.ctl(&["apply", "-f", file.to_str().expect("a name")])
+    }
+
+    /// Makes a network with addresses from `cidr`.
+    pub fn network(&self, name: &str, cidr: &str) {
+        self.apply(&format!(
+            "apiVersion: l2sm.l2sm.k8s.local/v1\nkind: L2Network\nmetadata: {{name: {name}}}\n\
+             spec: {{type: vnet, networkCIDR: \"{cidr}\"}}\n"
+        ));
+    }
+
+    /// Makes a pod on a node and attaches it; `more`: further arguments of `l2smctl attach`.
+    pub fn pod(&self, node: usize, network: &str, more: &[&str]) -> ClusterPod {
+        let netns = pod_netns("cpod", more);
+        let attached = self.nodes[node].attach(network, &netns, more);
+        ClusterPod { netns, attached }
+    }
+
+    /// The controller's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("controller.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        kill(&mut self.controller);
+        if std::thread::panicking() {
+            eprintln!("controller:\n{}", last_lines(&self.log()));
+        }
+    }
+}
+
+impl ClusterNode {
+    fn new(number: u8, underlay: &Netns, directory: &Path) -> Self {
+        let netns = Netns::new(&format!("node{number}"));
+        let port = format!("n{number}");
+        join((underlay, &port), (&netns, "eth0"), UNDERLAY_MTU);
+        underlay.ip(&format!("link set {port} master ul"));
+        netns.ip(&format!("address add 192.0.2.{number}/24 dev eth0"));
+        let directory = directory.join(&port);
+        fs::create_dir(&directory).expect("can be made");
+        let bpffs = PathBuf::from(format!("/sys/fs/bpf/{}", netns.name()));
+        Self { netns, name: port, directory, bpffs, agent: None }
+    }
+
+    /// Starts the agent.
+    pub fn start_agent(&mut self) {
+        let log = log_file(&self.directory, "agent");
+        let child = self.agent_command().stderr(log).spawn().expect("the agent is built");
+        self.agent = Some(child);
+    }
+
+    /// `l2sm-agent run` with this node's flags.
+    pub fn agent_command(&self) -> Command {
+        let mut command = command(&self.netns, "l2sm-agent");
+        command.args(["run", "--node-name", &self.name, "--insecure"]);
+        command.args(["--controller", "http://192.0.2.254:30808"]);
+        self.with_directories(command)
+    }
+
+    /// Runs `l2sm-agent cleanup`.
+    pub fn cleanup(&self) -> Output {
+        let mut command = command(&self.netns, "l2sm-agent");
+        command.arg("cleanup");
+        self.with_directories(command).output().expect("the agent is built")
+    }
+
+    fn with_directories(&self, mut command: Command) -> Command {
+        command.arg("--bpffs").arg(&self.bpffs);
+        command.arg("--socket").arg(self.socket());
+        command.arg("--state-dir").arg(&self.directory);
+        command
+    }
+
+    /// Ends the agent with SIGKILL.
+    pub fn kill_agent(&mut self) {
+        kill(&mut self.agent);
+    }
+
+    /// The agent's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("agent.sock")
+    }
+
+    /// The pin directory.
+    pub fn bpffs(&self) -> &Path {
+        &self.bpffs
+    }
+
+    /// Runs `l2smctl` against the agent's socket.
+    pub fn ctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program("l2smctl"));
+        command.arg("--socket").arg(self.socket());
+        command.args(arguments).output().expect("l2smctl is built")
+    }
+
+    /// Attaches a namespace; panics where that fails.
+    pub fn attach(&self, network: &str, netns: &Netns, more: &[&str]) -> Value {
+        let path = netns.path();
+        let mut arguments = vec!["attach", network, "--netns", &path, "-o", "json"];
+        arguments.extend(more);
+        let output = self.ctl(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        serde_json::from_slice(&output.stdout).expect("JSON alone on standard output")
+    }
+
+    /// What the agent says of itself.
+    pub fn status(&self) -> Value {
+        let output = self.ctl(&["status", "-o", "json"]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "status: {error}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// Frames dropped for a reason, over all networks.
+    pub fn dropped(&self, reason: &str) -> u64 {
+        let status = self.status();
+        let drops = status["drops"].as_array().cloned().unwrap_or_default();
+        let matching = drops.iter().filter(|drop| drop["reason"] == reason);
+        matching.filter_map(|drop| drop["packets"].as_u64()).sum()
+    }
+
+    /// The agent's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("agent.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for ClusterNode {
+    fn drop(&mut self) {
+        kill(&mut self.agent);
+        if std::thread::panicking() {
+            eprintln!("agent of {}:\n{}", self.name, last_lines(&self.log()));
+        }
+        drop(fs::remove_dir_all(&self.bpffs));
+    }
+}
+
+impl ClusterPod {
+    /// Its first address, without the prefix length.
+    pub fn address(&self) -> &str {
+        let address = self.attached["ips"][0].as_str().expect("an address");
+        address.split('/').next().expect("an address")
+    }
+
+    /// Its interface.
+    pub fn ifname(&self) -> &str {
+        self.attached["ifname"].as_str().expect("a name")
+    }
+
+    /// Its MAC.
+    pub fn mac(&self) -> l2sm_common::mac::Mac {
+        self.attached["mac"].as_str().and_then(|mac| mac.parse().ok()).expect("a MAC")
+    }
+}
+
+/// Path of a program of ours, built beside the test.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test runs");
+    let built = test.ancestors().nth(2).expect("target/debug/deps/test").join(name);
+    assert!(built.exists(), "{name} is not built: run `cargo xtask test`, or `cargo build` first");
+    built
+}
+
+fn command(netns: &Netns, name: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", netns.path())).arg(program(name)).stdin(Stdio::null());
+    command
+}
+
+fn log_file(directory: &Path, name: &str) -> fs::File {
+    let path = directory.join(format!("{name}.log"));
+    fs::OpenOptions::new().create(true).append(true).open(path).expect("can be written")
+}
+
+fn kill(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take() {
+        // It may have ended by itself; then there is nothing to end.
+        drop(child.kill());
+        drop(child.wait());
+    }
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}

@@ -1,0 +1,108 @@
+//! What `l2sm-vxlan` carries: the fast path's conditions fail, the traffic passes all the same.
+
+use std::net::UdpSocket;
+
+use l2sm_tests::{
+    kernel_node::{KernelNode, KernelPod},
+    netns::{Netns, join},
+    node::{Node, Pod, UDP_PORT},
+    stream::transfer,
+};
+
+const VNI: u32 = 100;
+const UNDERLAY_MTU: u32 = 1500;
+
+struct Lab {
+    ours: Node,
+    _kernel: KernelNode,
+    pod: Pod,
+    peer: KernelPod,
+}
+
+/// `resolved`: the path to the kernel's node has its next hop; `mtu`: of the pods.
+fn lab(resolved: bool, mtu: u32) -> Lab {
+    let kernel = KernelNode::new();
+    let netns = Netns::new("ours").without_ipv6();
+    join((&netns, "ul0"), (&kernel.netns, "ul0"), UNDERLAY_MTU);
+    netns.ip("address add 192.0.2.1/24 dev ul0");
+    kernel.netns.ip("address add 192.0.2.2/24 dev ul0");
+    let mut ours = Node::new(netns, "192.0.2.1");
+    ours.segment(VNI, mtu);
+    let pod = ours.pod(VNI, 1, &["10.0.0.1/24"], mtu);
+    kernel.segment(VNI, "192.0.2.2", "192.0.2.1", UDP_PORT);
+    let peer = kernel.pod(VNI, 2, &["10.0.0.2/24"], mtu);
+    let next_hop = kernel.netns.mac("ul0");
+    ours.vtep("kernel", "192.0.2.2", resolved.then_some(next_hop));
+    ours.member(VNI, "kernel");
+    ours.host(VNI, "kernel", peer.mac, &["10.0.0.2"]);
+    ours.program();
+    Lab { ours, _kernel: kernel, pod, peer }
+}
+
+#[test]
+fn a_path_without_a_next_hop_is_resolved_by_the_kernel() {
+    let mut lab = lab(false, 1450);
+    assert_eq!(lab.pod.netns.ping("10.0.0.2", 10), 10);
+    let traffic = lab.ours.traffic(VNI);
+    assert_eq!(traffic.slow_sent.packets, traffic.to_vtep.packets, "{traffic:?}");
+    assert!(traffic.slow_sent.packets >= 10, "{traffic:?}");
+    transfer(&lab.pod.netns, &lab.peer.netns, "10.0.0.2", 1 << 26);
+    transfer(&lab.peer.netns, &lab.pod.netns, "10.0.0.1", 1 << 26);
+    assert_eq!(lab.ours.drops(), []);
+}
+
+#[test]
+fn datagrams_segmented_by_the_kernel_arrive_whole() {
+    let mut lab = lab(true, 1450);
+    for (from, to, address) in [
+        (&lab.pod.netns, &lab.peer.netns, "10.0.0.2"),
+        (&lab.peer.netns, &lab.pod.netns, "10.0.0.1"),
+    ] {
+        let receiver = to.run(|| UdpSocket::bind((address, 4000)).unwrap());
+        receiver.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+        from.run(|| send_segmented(&format!("{address}:4000"), 1000, 20));
+        let mut seen = [false; 20];
+        let mut datagram = [0; 2000];
+        while let Ok(length) = receiver.recv(&mut datagram) {
+            assert_eq!(length, 1000);
+            seen[usize::from(datagram[0])] = true;
+            if seen == [true; 20] {
+                break;
+            }
+        }
+        assert_eq!(seen, [true; 20], "to {address}");
+    }
+    let traffic = lab.ours.traffic(VNI);
+    assert_eq!(traffic.slow_sent.packets, 20, "{traffic:?}");
+    assert_eq!(traffic.slow_received.packets, 20, "{traffic:?}");
+    assert_eq!(lab.ours.drops(), []);
+}
+
+#[test]
+fn packets_too_big_for_the_path_are_fragmented_outside() {
+    let mut lab = lab(true, 1500);
+    let ping = |netns: &Netns, size: &str, hint: &str, address: &str| {
+        let arguments = ["-n", "-c", "3", "-i", "0.05", "-W", "1", "-s", size, "-M", hint, address];
+        netns.output("ping", &arguments).status.success()
+    };
+    assert!(ping(&lab.pod.netns, "1472", "dont", "10.0.0.2"), "1500 bytes without DF");
+    assert!(ping(&lab.peer.netns, "1472", "dont", "10.0.0.1"), "1500 bytes without DF, back");
+    let traffic = lab.ours.traffic(VNI);
+    assert!(traffic.slow_sent.packets >= 6, "{traffic:?}");
+    assert!(traffic.slow_received.packets >= 6, "{traffic:?}");
+    assert_eq!(lab.ours.drops(), []);
+}
+
+/// One send call of `count` datagrams of `size` bytes, each beginning with its number
+/// (`UDP_SEGMENT`, Linux 4.18).
+fn send_segmented(target: &str, size: u16, count: u8) {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect(target).unwrap();
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::UdpGsoSegment, &size.into())
+        .unwrap();
+    let mut datagrams = vec![0; usize::from(size) * usize::from(count)];
+    for number in 0..count {
+        datagrams[usize::from(number) * usize::from(size)] = number;
+    }
+    assert_eq!(socket.send(&datagrams).unwrap(), datagrams.len());
+}
