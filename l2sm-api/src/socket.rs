@@ -179,6 +179,9 @@ pub struct Drops {
 impl Drops {
     /// What the reason means, in one sentence; `None` for one that only a newer version knows.
     pub fn help(&self) -> Option<&'static str> {
-        DropReason::ALL.iter().find(|reason| reason.label() == self.reason).map(|known| known.help())
+        DropReason::ALL
+            .iter()
+            .find(|reason| reason.label() == self.reason)
+            .map(|known| known.help())
     }
 }

@@ -69,10 +69,7 @@ pub fn settle(world: &World) -> Settled {
                 free.insert(key.clone());
             }
             Entry::Occupied(holder) => {
-                let clash = Clash {
-                    over: Claim::Vni(network.vni),
-                    holder: holder.get().clone(),
-                };
+                let clash = Clash { over: Claim::Vni(network.vni), holder: holder.get().clone() };
                 settled.networks_out.insert(key.clone(), clash);
             }
         }
@@ -93,11 +90,7 @@ pub fn settle(world: &World) -> Settled {
         }
         macs.insert((vni, attachment.mac), key);
         ips.extend(attachment.ips.iter().map(|ip| ((vni, ip.addr()), key)));
-        settled
-            .attachments
-            .entry(vni)
-            .or_default()
-            .push(key.clone());
+        settled.attachments.entry(vni).or_default().push(key.clone());
     }
     settled
 }
@@ -109,18 +102,12 @@ fn clash(
     ips: &BTreeMap<(Vni, IpAddr), &ObjectKey>,
 ) -> Option<Clash> {
     if let Some(holder) = macs.get(&(vni, attachment.mac)) {
-        return Some(Clash {
-            over: Claim::Mac(attachment.mac),
-            holder: (*holder).clone(),
-        });
+        return Some(Clash { over: Claim::Mac(attachment.mac), holder: (*holder).clone() });
     }
     attachment.ips.iter().find_map(|ip| {
         let ip = ip.addr();
         let holder = ips.get(&(vni, ip))?;
-        Some(Clash {
-            over: Claim::Ip(ip),
-            holder: (*holder).clone(),
-        })
+        Some(Clash { over: Claim::Ip(ip), holder: (*holder).clone() })
     })
 }
 
@@ -134,18 +121,12 @@ mod tests {
         let mut world = World::default();
         world.networks.insert(key("blue"), network(7));
         world.networks.insert(key("red"), network(7));
-        world
-            .attachments
-            .insert(key("a"), attachment("blue", "n1", 1));
-        world
-            .attachments
-            .insert(key("b"), attachment("blue", "n2", 1));
+        world.attachments.insert(key("a"), attachment("blue", "n1", 1));
+        world.attachments.insert(key("b"), attachment("blue", "n2", 1));
         let mut same_ip = attachment("blue", "n2", 2);
         same_ip.ips = attachment("blue", "n1", 1).ips;
         world.attachments.insert(key("c"), same_ip);
-        world
-            .attachments
-            .insert(key("d"), attachment("red", "n1", 4));
+        world.attachments.insert(key("d"), attachment("red", "n1", 4));
 
         let settled = settle(&world);
         let vni = Vni::new(7).unwrap();
@@ -163,10 +144,7 @@ mod tests {
             settled.attachments_out[&key("c")].to_string(),
             "address 10.0.0.1 is in use by default/a"
         );
-        assert!(
-            !settled.attachments_out.contains_key(&key("d")),
-            "it waits for its network"
-        );
+        assert!(!settled.attachments_out.contains_key(&key("d")), "it waits for its network");
     }
 
     #[test]
@@ -174,12 +152,8 @@ mod tests {
         let mut world = World::default();
         world.networks.insert(key("blue"), network(7));
         world.networks.insert(key("red"), network(8));
-        world
-            .attachments
-            .insert(key("a"), attachment("blue", "n1", 1));
-        world
-            .attachments
-            .insert(key("b"), attachment("red", "n1", 1));
+        world.attachments.insert(key("a"), attachment("blue", "n1", 1));
+        world.attachments.insert(key("b"), attachment("red", "n1", 1));
         assert!(settle(&world).attachments_out.is_empty());
     }
 }

@@ -33,13 +33,9 @@ pub fn plan_mac(identity: &MacIdentity<'_>, taken: impl Fn(Mac) -> bool) -> Mac 
 
 fn candidate(identity: &MacIdentity<'_>, attempt: u32) -> Mac {
     let mut hash = Sha256::new();
-    for part in [
-        identity.source,
-        identity.network_uid,
-        identity.namespace,
-        identity.name,
-        identity.ifname,
-    ] {
+    for part in
+        [identity.source, identity.network_uid, identity.namespace, identity.name, identity.ifname]
+    {
         // A separator that no part holds: ("a", "bc") is not ("ab", "c").
         hash.update(part.as_bytes());
         hash.update([0]);
@@ -77,22 +73,9 @@ mod tests {
     #[test]
     fn parts_do_not_run_into_one_another() {
         let mac = plan_mac(&IDENTITY, |_| false);
-        let shifted = MacIdentity {
-            source: "su",
-            network_uid: "",
-            ..IDENTITY
-        };
+        let shifted = MacIdentity { source: "su", network_uid: "", ..IDENTITY };
         assert_ne!(mac, plan_mac(&shifted, |_| false));
-        assert_ne!(
-            mac,
-            plan_mac(
-                &MacIdentity {
-                    ifname: "net2",
-                    ..IDENTITY
-                },
-                |_| false
-            )
-        );
+        assert_ne!(mac, plan_mac(&MacIdentity { ifname: "net2", ..IDENTITY }, |_| false));
     }
 
     #[test]

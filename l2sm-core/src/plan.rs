@@ -45,10 +45,7 @@ impl Plan {
     /// Works out `world`.
     pub fn new(world: &World) -> Self {
         let settled = settle(world);
-        let mut plan = Self {
-            vteps: vteps(world),
-            ..Self::default()
-        };
+        let mut plan = Self { vteps: vteps(world), ..Self::default() };
         for (vni, key) in settled.networks {
             let Some(network) = world.networks.get(&key) else {
                 continue;
@@ -97,9 +94,7 @@ impl Plan {
 
     /// MTU of a network, bytes; `None`: no node has a port in it and its spec does not say.
     pub fn mtu(&self, network: &ObjectKey) -> Option<u32> {
-        self.segment(network)
-            .map(|segment| segment.segment.mtu)
-            .filter(|mtu| *mtu > 0)
+        self.segment(network).map(|segment| segment.segment.mtu).filter(|mtu| *mtu > 0)
     }
 
     /// Why a network does not act; `None`: it does.
@@ -124,29 +119,12 @@ impl PlannedSegment {
         stations: Vec<(ObjectKey, Attachment)>,
         world: &World,
     ) -> Self {
-        let nodes: BTreeSet<_> = stations
-            .iter()
-            .map(|(_, station)| station.node.clone())
-            .collect();
-        let members = nodes
-            .iter()
-            .filter_map(|name| world.nodes.get(name))
-            .collect::<Vec<_>>();
-        let mtu = network
-            .mtu
-            .unwrap_or_else(|| mtu_over(&members).unwrap_or_default());
-        let segment = Segment {
-            network: key.clone(),
-            mtu,
-            flood: network.flood,
-            learning: network.learning,
-        };
-        Self {
-            segment,
-            mac_check: network.mac_check,
-            stations,
-            nodes,
-        }
+        let nodes: BTreeSet<_> = stations.iter().map(|(_, station)| station.node.clone()).collect();
+        let members = nodes.iter().filter_map(|name| world.nodes.get(name)).collect::<Vec<_>>();
+        let mtu = network.mtu.unwrap_or_else(|| mtu_over(&members).unwrap_or_default());
+        let segment =
+            Segment { network: key.clone(), mtu, flood: network.flood, learning: network.learning };
+        Self { segment, mac_check: network.mac_check, stations, nodes }
     }
 
     fn instruct(&self, vni: Vni, node: &str, all: &mut Instructions) {
@@ -158,24 +136,13 @@ impl PlannedSegment {
             learn: self.segment.learning,
         };
         let others = self.nodes.iter().filter(|name| *name != node);
-        all.members
-            .extend(others.map(|name| ((vni, name.clone()), member)));
+        all.members.extend(others.map(|name| ((vni, name.clone()), member)));
         for (key, station) in &self.stations {
             let here = station.node == node;
-            let place = if here {
-                Place::Port(key.clone())
-            } else {
-                Place::Vtep(station.node.clone())
-            };
+            let place =
+                if here { Place::Port(key.clone()) } else { Place::Vtep(station.node.clone()) };
             let ips = station.ips.iter().map(ipnet::IpNet::addr).collect();
-            all.hosts.insert(
-                (vni, station.mac),
-                Host {
-                    ips,
-                    place,
-                    router: None,
-                },
-            );
+            all.hosts.insert((vni, station.mac), Host { ips, place, router: None });
             if here {
                 all.ports.insert(key.clone(), self.port(vni, station));
             }
@@ -200,16 +167,10 @@ impl PlannedSegment {
 }
 
 fn vteps(world: &World) -> BTreeMap<String, Vtep> {
-    let with_address = world
-        .nodes
-        .iter()
-        .filter(|(_, node)| !node.vteps.is_empty());
+    let with_address = world.nodes.iter().filter(|(_, node)| !node.vteps.is_empty());
     with_address
         .map(|(name, node)| {
-            let vtep = Vtep {
-                addresses: node.vteps.clone(),
-                udp_checksum: false,
-            };
+            let vtep = Vtep { addresses: node.vteps.clone(), udp_checksum: false };
             (name.clone(), vtep)
         })
         .collect()
@@ -224,11 +185,7 @@ fn mtu_over(nodes: &[&Node]) -> Option<u32> {
         least = Some(least.map_or(node.underlay_mtu, |least| least.min(node.underlay_mtu)));
         *kinds.entry(Families::of(node)).or_default() += 1;
     }
-    let overhead = if some_pair_speaks_v6(&kinds) {
-        OVERHEAD_V6
-    } else {
-        OVERHEAD_V4
-    };
+    let overhead = if some_pair_speaks_v6(&kinds) { OVERHEAD_V6 } else { OVERHEAD_V4 };
     least.map(|mtu| mtu.saturating_sub(overhead))
 }
 
@@ -259,9 +216,7 @@ impl Families {
 fn some_pair_speaks_v6(kinds: &BTreeMap<Families, usize>) -> bool {
     let alone = kinds.values().sum::<usize>() == 1;
     kinds.iter().any(|(from, count)| {
-        kinds
-            .keys()
-            .any(|to| (from != to || *count > 1 || alone) && from.sends_v6_to(*to))
+        kinds.keys().any(|to| (from != to || *count > 1 || alone) && from.sends_v6_to(*to))
     })
 }
 

@@ -13,18 +13,10 @@ fn two_nodes() -> World {
     world.networks.insert(key("red"), network(8));
     world.nodes.insert("n1".into(), node("192.0.2.1", 1500));
     world.nodes.insert("n2".into(), node("192.0.2.2", 1400));
-    world
-        .attachments
-        .insert(key("a"), attachment("blue", "n1", 1));
-    world
-        .attachments
-        .insert(key("b"), attachment("blue", "n1", 2));
-    world
-        .attachments
-        .insert(key("c"), attachment("blue", "n2", 3));
-    world
-        .attachments
-        .insert(key("d"), attachment("red", "n1", 1));
+    world.attachments.insert(key("a"), attachment("blue", "n1", 1));
+    world.attachments.insert(key("b"), attachment("blue", "n1", 2));
+    world.attachments.insert(key("c"), attachment("blue", "n2", 3));
+    world.attachments.insert(key("d"), attachment("red", "n1", 1));
     world
 }
 
@@ -36,20 +28,11 @@ fn vni(raw: u32) -> Vni {
 fn a_node_learns_its_segments_their_members_hosts_and_its_ports() {
     let world = two_nodes();
     let n1 = instructions(&world, "n1");
-    assert_eq!(
-        n1.segments.keys().copied().collect::<Vec<_>>(),
-        [vni(7), vni(8)]
-    );
+    assert_eq!(n1.segments.keys().copied().collect::<Vec<_>>(), [vni(7), vni(8)]);
     assert_eq!(n1.vteps.keys().collect::<Vec<_>>(), ["n2"]);
-    assert_eq!(
-        n1.members.keys().collect::<Vec<_>>(),
-        [&(vni(7), "n2".to_owned())]
-    );
+    assert_eq!(n1.members.keys().collect::<Vec<_>>(), [&(vni(7), "n2".to_owned())]);
     assert_eq!(n1.hosts.len(), 4);
-    assert_eq!(
-        n1.ports.keys().collect::<Vec<_>>(),
-        [&key("a"), &key("b"), &key("d")]
-    );
+    assert_eq!(n1.ports.keys().collect::<Vec<_>>(), [&key("a"), &key("b"), &key("d")]);
     let n2 = instructions(&world, "n2");
     assert_eq!(n2.segments.keys().copied().collect::<Vec<_>>(), [vni(7)]);
     assert_eq!(n2.hosts.len(), 3);
@@ -75,23 +58,13 @@ fn an_ipv6_pair_costs_seventy_bytes() {
     let mut world = two_nodes();
     let set = |world: &mut World, name: &str, vteps: &[&str]| {
         let vteps = vteps.iter().map(|text| text.parse().unwrap()).collect();
-        world.nodes.insert(
-            name.into(),
-            Node {
-                vteps,
-                underlay_mtu: 1500,
-            },
-        );
+        world.nodes.insert(name.into(), Node { vteps, underlay_mtu: 1500 });
     };
     let mtu = |world: &World| instructions(world, "n1").segments[&vni(7)].mtu;
     set(&mut world, "n1", &["2001:db8::1"]);
     set(&mut world, "n2", &["2001:db8::2"]);
     assert_eq!(mtu(&world), 1430);
-    assert_eq!(
-        instructions(&world, "n1").segments[&vni(8)].mtu,
-        1430,
-        "alone, its own family"
-    );
+    assert_eq!(instructions(&world, "n1").segments[&vni(8)].mtu, 1430, "alone, its own family");
     set(&mut world, "n2", &["192.0.2.2", "2001:db8::2"]);
     assert_eq!(mtu(&world), 1430, "n1 has IPv6 only");
     set(&mut world, "n1", &["192.0.2.1", "2001:db8::1"]);
@@ -113,27 +86,12 @@ fn unknown_unicast_goes_only_where_unlisted_stations_may_be() {
 #[test]
 fn what_waits_is_left_out() {
     let mut world = two_nodes();
-    world
-        .attachments
-        .insert(key("e"), attachment("green", "n1", 9));
-    world
-        .attachments
-        .insert(key("f"), attachment("blue", "n9", 10));
-    world.nodes.insert(
-        "n8".into(),
-        Node {
-            vteps: vec![],
-            underlay_mtu: 100,
-        },
-    );
-    world
-        .attachments
-        .insert(key("g"), attachment("blue", "n8", 11));
+    world.attachments.insert(key("e"), attachment("green", "n1", 9));
+    world.attachments.insert(key("f"), attachment("blue", "n9", 10));
+    world.nodes.insert("n8".into(), Node { vteps: vec![], underlay_mtu: 100 });
+    world.attachments.insert(key("g"), attachment("blue", "n8", 11));
     assert_eq!(instructions(&world, "n1"), instructions(&two_nodes(), "n1"));
-    assert_eq!(
-        Plan::new(&world).nodes(&key("blue")).collect::<Vec<_>>(),
-        ["n1", "n2"]
-    );
+    assert_eq!(Plan::new(&world).nodes(&key("blue")).collect::<Vec<_>>(), ["n1", "n2"]);
 }
 
 proptest! {

@@ -14,9 +14,8 @@ pub const VNI_ALLOCATED_MIN: u32 = VNI_CHOSEN_MAX + 1;
 /// Going on from the last one keeps the number of a deleted network unused for long: a node that was
 /// away when it was deleted still forwards on that number.
 pub fn allocate_vni(last: Option<Vni>, taken: &BTreeSet<Vni>) -> Option<Vni> {
-    let start = last
-        .map_or(VNI_ALLOCATED_MIN, |last| last.get().saturating_add(1))
-        .max(VNI_ALLOCATED_MIN);
+    let start =
+        last.map_or(VNI_ALLOCATED_MIN, |last| last.get().saturating_add(1)).max(VNI_ALLOCATED_MIN);
     (start..=Vni::MAX)
         .chain(VNI_ALLOCATED_MIN..start.min(Vni::MAX))
         .filter_map(Vni::new)
@@ -34,18 +33,12 @@ mod tests {
     #[test]
     fn allocation_starts_above_what_users_choose() {
         assert_eq!(allocate_vni(None, &BTreeSet::new()), Some(vni(1_048_576)));
-        assert_eq!(
-            allocate_vni(Some(vni(7)), &BTreeSet::new()),
-            Some(vni(1_048_576))
-        );
+        assert_eq!(allocate_vni(Some(vni(7)), &BTreeSet::new()), Some(vni(1_048_576)));
     }
 
     #[test]
     fn a_freed_number_is_not_the_next_one() {
-        assert_eq!(
-            allocate_vni(Some(vni(1_048_577)), &BTreeSet::new()),
-            Some(vni(1_048_578))
-        );
+        assert_eq!(allocate_vni(Some(vni(1_048_577)), &BTreeSet::new()), Some(vni(1_048_578)));
         assert_eq!(
             allocate_vni(Some(vni(1_048_577)), &BTreeSet::from([vni(1_048_578)])),
             Some(vni(1_048_579))

@@ -30,20 +30,11 @@ pub(crate) mod tests {
 
     pub(crate) fn network(vni: u32) -> Network {
         let vni = Vni::new(vni).unwrap();
-        Network {
-            vni,
-            mtu: None,
-            mac_check: true,
-            flood: true,
-            learning: false,
-        }
+        Network { vni, mtu: None, mac_check: true, flood: true, learning: false }
     }
 
     pub(crate) fn node(vtep: &str, underlay_mtu: u32) -> Node {
-        Node {
-            vteps: vec![vtep.parse().unwrap()],
-            underlay_mtu,
-        }
+        Node { vteps: vec![vtep.parse().unwrap()], underlay_mtu }
     }
 
     /// Host number `host` of `network`: MAC `02:00:00:00:00:<host>`, address `10.0.0.<host>/24`.
@@ -62,25 +53,15 @@ pub(crate) mod tests {
 
     /// Small worlds in which everything that can be missing or clash sometimes does.
     pub(crate) fn worlds() -> impl Strategy<Value = World> {
-        let networks = btree_map(
-            0u32..4,
-            (1u32..5, any::<bool>(), prop::option::of(1000u32..1500)),
-            0..4,
-        );
+        let networks =
+            btree_map(0u32..4, (1u32..5, any::<bool>(), prop::option::of(1000u32..1500)), 0..4);
         let nodes = btree_map(0u8..4, (1280u32..9000, any::<bool>()), 0..4);
         let attachments = btree_map(0u32..20, (0u32..5, 0u8..5, 1u8..12), 0..16);
         (networks, nodes, attachments).prop_map(|(networks, nodes, attachments)| World {
             networks: networks
                 .into_iter()
                 .map(|(name, (vni, mac_check, mtu))| {
-                    (
-                        key(&format!("net{name}")),
-                        Network {
-                            mtu,
-                            mac_check,
-                            ..network(vni)
-                        },
-                    )
+                    (key(&format!("net{name}")), Network { mtu, mac_check, ..network(vni) })
                 })
                 .collect(),
             attachments: attachments

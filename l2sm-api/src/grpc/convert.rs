@@ -23,10 +23,7 @@ pub struct FieldFault {
 
 impl FieldFault {
     fn new(field: impl Into<String>, expected: &'static str) -> Self {
-        Self {
-            field: field.into(),
-            expected,
-        }
+        Self { field: field.into(), expected }
     }
 }
 
@@ -55,8 +52,7 @@ pub fn read_address(field: &str, bytes: &[u8]) -> Result<IpAddr, FieldFault> {
         return Ok(IpAddr::from(v4));
     }
     let v6 = <[u8; 16]>::try_from(bytes);
-    v6.map(IpAddr::from)
-        .map_err(|_length| FieldFault::new(field, "an address of 4 or 16 bytes"))
+    v6.map(IpAddr::from).map_err(|_length| FieldFault::new(field, "an address of 4 or 16 bytes"))
 }
 
 /// The MAC address in `field`.
@@ -65,9 +61,7 @@ pub fn read_address(field: &str, bytes: &[u8]) -> Result<IpAddr, FieldFault> {
 /// It is not 6 bytes long.
 pub fn read_mac(field: &str, bytes: &[u8]) -> Result<Mac, FieldFault> {
     let bytes = <[u8; 6]>::try_from(bytes);
-    bytes
-        .map(Mac)
-        .map_err(|_length| FieldFault::new(field, "a MAC address of 6 bytes"))
+    bytes.map(Mac).map_err(|_length| FieldFault::new(field, "a MAC address of 6 bytes"))
 }
 
 /// The address with prefix length in `field`.
@@ -84,10 +78,7 @@ pub fn read_net(field: &str, address: &v1::Address) -> Result<IpNet, FieldFault>
 
 /// An address with its prefix length.
 pub fn write_net(net: &IpNet) -> v1::Address {
-    v1::Address {
-        ip: address_bytes(net.addr()),
-        prefix_len: u32::from(net.prefix_len()),
-    }
+    v1::Address { ip: address_bytes(net.addr()), prefix_len: u32::from(net.prefix_len()) }
 }
 
 /// The key in `field`.
@@ -95,25 +86,18 @@ pub fn write_net(net: &IpNet) -> v1::Address {
 /// # Errors
 /// It is absent.
 pub fn read_key(field: &str, key: Option<v1::ObjectKey>) -> Result<ObjectKey, FieldFault> {
-    key.map(ObjectKey::from)
-        .ok_or_else(|| FieldFault::new(field, "an object's key"))
+    key.map(ObjectKey::from).ok_or_else(|| FieldFault::new(field, "an object's key"))
 }
 
 impl From<v1::ObjectKey> for ObjectKey {
     fn from(key: v1::ObjectKey) -> Self {
-        Self {
-            namespace: key.namespace,
-            name: key.name,
-        }
+        Self { namespace: key.namespace, name: key.name }
     }
 }
 
 impl From<ObjectKey> for v1::ObjectKey {
     fn from(key: ObjectKey) -> Self {
-        Self {
-            namespace: key.namespace,
-            name: key.name,
-        }
+        Self { namespace: key.namespace, name: key.name }
     }
 }
 
@@ -125,11 +109,7 @@ impl From<&Instructions> for v1::Instructions {
                 .iter()
                 .map(|(vni, segment)| write_segment(*vni, segment))
                 .collect(),
-            vteps: all
-                .vteps
-                .iter()
-                .map(|(name, vtep)| write_vtep(name, vtep))
-                .collect(),
+            vteps: all.vteps.iter().map(|(name, vtep)| write_vtep(name, vtep)).collect(),
             members: all
                 .members
                 .iter()
@@ -140,11 +120,7 @@ impl From<&Instructions> for v1::Instructions {
                 .iter()
                 .map(|((vni, mac), host)| write_host(*vni, *mac, host))
                 .collect(),
-            ports: all
-                .ports
-                .iter()
-                .map(|(key, port)| write_port(key, port))
-                .collect(),
+            ports: all.ports.iter().map(|(key, port)| write_port(key, port)).collect(),
         }
     }
 }
@@ -154,45 +130,20 @@ impl TryFrom<v1::Instructions> for Instructions {
 
     fn try_from(message: v1::Instructions) -> Result<Self, FieldFault> {
         Ok(Self {
-            segments: message
-                .segments
-                .into_iter()
-                .map(read_segment)
-                .collect::<Result<_, _>>()?,
-            vteps: message
-                .vteps
-                .into_iter()
-                .map(read_vtep)
-                .collect::<Result<_, _>>()?,
-            members: message
-                .members
-                .into_iter()
-                .map(read_member)
-                .collect::<Result<_, _>>()?,
-            hosts: message
-                .hosts
-                .into_iter()
-                .map(read_host)
-                .collect::<Result<_, _>>()?,
-            ports: message
-                .ports
-                .into_iter()
-                .map(read_port)
-                .collect::<Result<_, _>>()?,
+            segments: message.segments.into_iter().map(read_segment).collect::<Result<_, _>>()?,
+            vteps: message.vteps.into_iter().map(read_vtep).collect::<Result<_, _>>()?,
+            members: message.members.into_iter().map(read_member).collect::<Result<_, _>>()?,
+            hosts: message.hosts.into_iter().map(read_host).collect::<Result<_, _>>()?,
+            ports: message.ports.into_iter().map(read_port).collect::<Result<_, _>>()?,
         })
     }
 }
 
 impl From<&Removed> for v1::InstructionKeys {
     fn from(keys: &Removed) -> Self {
-        let member = |(vni, vtep): &(Vni, String)| v1::MemberKey {
-            vni: vni.get(),
-            vtep: vtep.clone(),
-        };
-        let host = |(vni, mac): &(Vni, Mac)| v1::HostKey {
-            vni: vni.get(),
-            mac: mac.0.to_vec(),
-        };
+        let member =
+            |(vni, vtep): &(Vni, String)| v1::MemberKey { vni: vni.get(), vtep: vtep.clone() };
+        let host = |(vni, mac): &(Vni, Mac)| v1::HostKey { vni: vni.get(), mac: mac.0.to_vec() };
         Self {
             segments: keys.segments.iter().map(|vni| vni.get()).collect(),
             vteps: keys.vteps.clone(),
@@ -207,19 +158,13 @@ impl TryFrom<v1::InstructionKeys> for Removed {
     type Error = FieldFault;
 
     fn try_from(message: v1::InstructionKeys) -> Result<Self, FieldFault> {
-        let segments = message
-            .segments
-            .into_iter()
-            .map(|vni| read_vni("remove.segments", vni));
+        let segments = message.segments.into_iter().map(|vni| read_vni("remove.segments", vni));
         let members = message
             .members
             .into_iter()
             .map(|key| Ok((read_vni("remove.members.vni", key.vni)?, key.vtep)));
         let hosts = message.hosts.into_iter().map(|key| {
-            Ok((
-                read_vni("remove.hosts.vni", key.vni)?,
-                read_mac("remove.hosts.mac", &key.mac)?,
-            ))
+            Ok((read_vni("remove.hosts.vni", key.vni)?, read_mac("remove.hosts.mac", &key.mac)?))
         });
         Ok(Self {
             segments: segments.collect::<Result<_, _>>()?,
@@ -276,26 +221,14 @@ fn write_vtep(name: &str, vtep: &Vtep) -> v1::Vtep {
 }
 
 fn read_vtep(message: v1::Vtep) -> Result<(String, Vtep), FieldFault> {
-    let addresses = message
-        .addresses
-        .iter()
-        .map(|bytes| read_address("vteps.addresses", bytes));
+    let addresses = message.addresses.iter().map(|bytes| read_address("vteps.addresses", bytes));
     let addresses = addresses.collect::<Result<_, _>>()?;
-    Ok((
-        message.name,
-        Vtep {
-            addresses,
-            udp_checksum: message.udp_checksum,
-        },
-    ))
+    Ok((message.name, Vtep { addresses, udp_checksum: message.udp_checksum }))
 }
 
 fn write_member(vni: Vni, vtep: &str, member: Member) -> v1::Member {
     v1::Member {
-        key: Some(v1::MemberKey {
-            vni: vni.get(),
-            vtep: vtep.to_owned(),
-        }),
+        key: Some(v1::MemberKey { vni: vni.get(), vtep: vtep.to_owned() }),
         group: u32::from(member.group.0),
         unknown: member.unknown,
         external: member.external,
@@ -304,9 +237,7 @@ fn write_member(vni: Vni, vtep: &str, member: Member) -> v1::Member {
 }
 
 fn read_member(message: v1::Member) -> Result<((Vni, String), Member), FieldFault> {
-    let key = message
-        .key
-        .ok_or_else(|| FieldFault::new("members.key", "a member's key"))?;
+    let key = message.key.ok_or_else(|| FieldFault::new("members.key", "a member's key"))?;
     let group = u16::try_from(message.group)
         .map_err(|_too_large| FieldFault::new("members.group", "a group, 0 to 65535"))?;
     let member = Member {
@@ -329,10 +260,7 @@ fn write_host(vni: Vni, mac: Mac, host: &Host) -> v1::Host {
         Some(true) => v1::host::Role::Router,
     };
     v1::Host {
-        key: Some(v1::HostKey {
-            vni: vni.get(),
-            mac: mac.0.to_vec(),
-        }),
+        key: Some(v1::HostKey { vni: vni.get(), mac: mac.0.to_vec() }),
         ips: host.ips.iter().copied().map(address_bytes).collect(),
         place: Some(place),
         role: role.into(),
@@ -345,27 +273,15 @@ fn read_host(message: v1::Host) -> Result<((Vni, Mac), Host), FieldFault> {
         v1::host::Role::Host => Some(false),
         v1::host::Role::Router => Some(true),
     };
-    let key = message
-        .key
-        .ok_or_else(|| FieldFault::new("hosts.key", "a host's key"))?;
+    let key = message.key.ok_or_else(|| FieldFault::new("hosts.key", "a host's key"))?;
     let place = match message.place {
         Some(v1::host::Place::Port(key)) => Place::Port(key.into()),
         Some(v1::host::Place::Vtep(name)) => Place::Vtep(name),
         None => return Err(FieldFault::new("hosts.place", "a port or a VTEP")),
     };
-    let ips = message
-        .ips
-        .iter()
-        .map(|bytes| read_address("hosts.ips", bytes));
-    let host = Host {
-        ips: ips.collect::<Result<_, _>>()?,
-        place,
-        router,
-    };
-    let key = (
-        read_vni("hosts.key.vni", key.vni)?,
-        read_mac("hosts.key.mac", &key.mac)?,
-    );
+    let ips = message.ips.iter().map(|bytes| read_address("hosts.ips", bytes));
+    let host = Host { ips: ips.collect::<Result<_, _>>()?, place, router };
+    let key = (read_vni("hosts.key.vni", key.vni)?, read_mac("hosts.key.mac", &key.mac)?);
     Ok((key, host))
 }
 
@@ -386,10 +302,7 @@ fn write_port(key: &ObjectKey, port: &Port) -> v1::Port {
 }
 
 fn read_port(message: v1::Port) -> Result<(ObjectKey, Port), FieldFault> {
-    let addresses = message
-        .addresses
-        .iter()
-        .map(|address| read_net("ports.addresses", address));
+    let addresses = message.addresses.iter().map(|address| read_net("ports.addresses", address));
     let port = Port {
         vni: read_vni("ports.vni", message.vni)?,
         ifname: message.ifname,

@@ -19,10 +19,7 @@ fn keys() -> impl Strategy<Value = ObjectKey> {
 }
 
 fn addresses() -> impl Strategy<Value = IpAddr> {
-    prop_oneof![
-        any::<[u8; 4]>().prop_map(IpAddr::from),
-        any::<[u8; 16]>().prop_map(IpAddr::from)
-    ]
+    prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)]
 }
 
 fn nets() -> impl Strategy<Value = IpNet> {
@@ -30,14 +27,8 @@ fn nets() -> impl Strategy<Value = IpNet> {
 }
 
 fn segments() -> impl Strategy<Value = Segment> {
-    (keys(), any::<u32>(), any::<bool>(), any::<bool>()).prop_map(
-        |(network, mtu, flood, learning)| Segment {
-            network,
-            mtu,
-            flood,
-            learning,
-        },
-    )
+    (keys(), any::<u32>(), any::<bool>(), any::<bool>())
+        .prop_map(|(network, mtu, flood, learning)| Segment { network, mtu, flood, learning })
 }
 
 fn members() -> impl Strategy<Value = Member> {
@@ -52,15 +43,8 @@ fn members() -> impl Strategy<Value = Member> {
 }
 
 fn hosts() -> impl Strategy<Value = Host> {
-    let places = prop_oneof![
-        keys().prop_map(Place::Port),
-        "[a-z]{1,4}".prop_map(Place::Vtep)
-    ];
-    (
-        prop::collection::vec(addresses(), 0..3),
-        places,
-        prop::option::of(any::<bool>()),
-    )
+    let places = prop_oneof![keys().prop_map(Place::Port), "[a-z]{1,4}".prop_map(Place::Vtep)];
+    (prop::collection::vec(addresses(), 0..3), places, prop::option::of(any::<bool>()))
         .prop_map(|(ips, place, router)| Host { ips, place, router })
 }
 
@@ -69,48 +53,16 @@ fn ports() -> impl Strategy<Value = Port> {
     let pod = prop::option::of("[a-z]{1,8}");
     let several = prop::collection::vec(nets(), 0..3);
     let rest = (any::<u32>(), any::<bool>(), any::<bool>());
-    (
-        vnis(),
-        "net[0-9]",
-        netns,
-        any::<u64>(),
-        pod,
-        macs(),
-        several,
-        rest,
+    (vnis(), "net[0-9]", netns, any::<u64>(), pod, macs(), several, rest).prop_map(
+        |(vni, ifname, netns, netns_inode, pod, mac, addresses, (mtu, mac_check, forwarder))| {
+            Port { vni, ifname, netns, netns_inode, pod, mac, addresses, mtu, mac_check, forwarder }
+        },
     )
-        .prop_map(
-            |(
-                vni,
-                ifname,
-                netns,
-                netns_inode,
-                pod,
-                mac,
-                addresses,
-                (mtu, mac_check, forwarder),
-            )| Port {
-                vni,
-                ifname,
-                netns,
-                netns_inode,
-                pod,
-                mac,
-                addresses,
-                mtu,
-                mac_check,
-                forwarder,
-            },
-        )
 }
 
 fn all() -> impl Strategy<Value = Instructions> {
-    let vteps = (prop::collection::vec(addresses(), 0..3), any::<bool>()).prop_map(
-        |(addresses, udp_checksum)| Vtep {
-            addresses,
-            udp_checksum,
-        },
-    );
+    let vteps = (prop::collection::vec(addresses(), 0..3), any::<bool>())
+        .prop_map(|(addresses, udp_checksum)| Vtep { addresses, udp_checksum });
     (
         btree_map(vnis(), segments(), 0..4),
         btree_map("[a-z]{1,4}", vteps, 0..4),
@@ -168,47 +120,18 @@ proptest! {
 fn what_does_not_fit_is_named() {
     let fault =
         |message: v1::Instructions| Instructions::try_from(message).unwrap_err().to_string();
-    let segments = vec![v1::Segment {
-        vni: 0,
-        network: Some(v1::ObjectKey::default()),
-        ..Default::default()
-    }];
-    let message = v1::Instructions {
-        segments,
-        ..Default::default()
-    };
-    assert_eq!(
-        fault(message),
-        "segments.vni: expected a VNI, 1 to 16777215"
-    );
-    let vteps = vec![v1::Vtep {
-        addresses: vec![vec![1, 2, 3]],
-        ..Default::default()
-    }];
-    let message = v1::Instructions {
-        vteps,
-        ..Default::default()
-    };
-    assert_eq!(
-        fault(message),
-        "vteps.addresses: expected an address of 4 or 16 bytes"
-    );
-    let hosts = vec![v1::Host {
-        key: Some(v1::HostKey {
-            vni: 1,
-            mac: vec![0; 6],
-        }),
-        ..Default::default()
-    }];
-    let message = v1::Instructions {
-        hosts,
-        ..Default::default()
-    };
+    let segments =
+        vec![v1::Segment { vni: 0, network: Some(v1::ObjectKey::default()), ..Default::default() }];
+    let message = v1::Instructions { segments, ..Default::default() };
+    assert_eq!(fault(message), "segments.vni: expected a VNI, 1 to 16777215");
+    let vteps = vec![v1::Vtep { addresses: vec![vec![1, 2, 3]], ..Default::default() }];
+    let message = v1::Instructions { vteps, ..Default::default() };
+    assert_eq!(fault(message), "vteps.addresses: expected an address of 4 or 16 bytes");
+    let hosts =
+        vec![v1::Host { key: Some(v1::HostKey { vni: 1, mac: vec![0; 6] }), ..Default::default() }];
+    let message = v1::Instructions { hosts, ..Default::default() };
     assert_eq!(fault(message), "hosts.place: expected a port or a VTEP");
-    let address = v1::Address {
-        ip: vec![10, 0, 0, 1],
-        prefix_len: 33,
-    };
+    let address = v1::Address { ip: vec![10, 0, 0, 1], prefix_len: 33 };
     assert!(read_net("ips", &address).is_err());
     assert_eq!(split(v1::Instructions::default(), 5).len(), 1);
 }

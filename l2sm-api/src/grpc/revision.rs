@@ -30,31 +30,15 @@ impl fmt::Display for Revision {
 
 impl From<v1::Revision> for Revision {
     fn from(message: v1::Revision) -> Self {
-        let v1::Revision {
-            source,
-            epoch,
-            number,
-        } = message;
-        Self {
-            source,
-            epoch,
-            number,
-        }
+        let v1::Revision { source, epoch, number } = message;
+        Self { source, epoch, number }
     }
 }
 
 impl From<Revision> for v1::Revision {
     fn from(revision: Revision) -> Self {
-        let Revision {
-            source,
-            epoch,
-            number,
-        } = revision;
-        Self {
-            source,
-            epoch,
-            number,
-        }
+        let Revision { source, epoch, number } = revision;
+        Self { source, epoch, number }
     }
 }
 
@@ -64,11 +48,7 @@ mod tests {
 
     #[test]
     fn only_one_sources_revisions_compare() {
-        let at = |source: &str, epoch, number| Revision {
-            source: source.into(),
-            epoch,
-            number,
-        };
+        let at = |source: &str, epoch, number| Revision { source: source.into(), epoch, number };
         assert!(at("a", 1, 9) < at("a", 2, 3));
         assert!(at("a", 2, 3) < at("a", 2, 4));
         assert_eq!(at("a", 1, 1).partial_cmp(&at("b", 1, 1)), None);

@@ -16,10 +16,7 @@ pub fn digest(instructions: &Instructions) -> [u8; 32] {
 /// before what refers to it. All parts together are `whole`.
 pub fn split(whole: v1::Instructions, size: usize) -> Vec<v1::Instructions> {
     let mut parts = Vec::new();
-    let mut part = Part {
-        size: size.max(1),
-        ..Part::default()
-    };
+    let mut part = Part { size: size.max(1), ..Part::default() };
     for segment in whole.segments {
         part.room(&mut parts).segments.push(segment);
     }

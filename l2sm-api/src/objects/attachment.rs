@@ -51,11 +51,7 @@ pub struct L2AttachmentSpec {
     #[serde(default, rename = "podUID", skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
     /// The runtime's id of the container.
-    #[serde(
-        default,
-        rename = "containerID",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "containerID", skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
     /// Path of the network namespace on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,26 +115,16 @@ pub(super) const DEFINITION: Definition = Definition {
     ],
     read: |value, default_namespace| {
         let mut attachment: L2Attachment = from_value(value)?;
-        let mut faults = attachment
-            .metadata
-            .complete(Kind::L2Attachment, default_namespace);
+        let mut faults = attachment.metadata.complete(Kind::L2Attachment, default_namespace);
         faults.extend(attachment.spec.faults());
-        if faults.is_empty() {
-            Ok(Object::L2Attachment(Box::new(attachment)))
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(Object::L2Attachment(Box::new(attachment))) } else { Err(faults) }
     },
 };
 
 impl L2Attachment {
     /// The network it joins.
     pub fn network(&self) -> ObjectKey {
-        let namespace = self
-            .spec
-            .network_namespace
-            .as_deref()
-            .unwrap_or(&self.metadata.namespace);
+        let namespace = self.spec.network_namespace.as_deref().unwrap_or(&self.metadata.namespace);
         ObjectKey::new(namespace, self.spec.network.as_str())
     }
 }
@@ -151,16 +137,10 @@ impl L2AttachmentSpec {
             faults.extend(fault.map(|why| FieldError::new(field, why)));
         };
         check("spec.network", name_fault(&self.network));
-        check(
-            "spec.networkNamespace",
-            self.network_namespace.as_deref().and_then(namespace_fault),
-        );
+        check("spec.networkNamespace", self.network_namespace.as_deref().and_then(namespace_fault));
         check("spec.node", name_fault(&self.node));
         check("spec.ifname", ifname_fault(&self.ifname));
-        check(
-            "spec.mac",
-            self.mac.as_deref().and_then(|mac| parse_station(mac).err()),
-        );
+        check("spec.mac", self.mac.as_deref().and_then(|mac| parse_station(mac).err()));
         for (index, ip) in self.ips.iter().enumerate() {
             check(&format!("spec.ips[{index}]"), parse_address(ip).err());
         }

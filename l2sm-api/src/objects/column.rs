@@ -27,20 +27,12 @@ pub fn columns(kind: Kind) -> &'static [Column] {
 impl Column {
     /// A column that is always shown.
     pub(super) const fn new(name: &'static str, cell: fn(&Value, Timestamp) -> String) -> Self {
-        Self {
-            name,
-            wide: false,
-            cell,
-        }
+        Self { name, wide: false, cell }
     }
 
     /// A column of `-o wide`.
     pub(super) const fn wide(name: &'static str, cell: fn(&Value, Timestamp) -> String) -> Self {
-        Self {
-            name,
-            wide: true,
-            cell,
-        }
+        Self { name, wide: true, cell }
     }
 }
 
@@ -54,10 +46,7 @@ pub(super) fn text(object: &Value, pointer: &str) -> String {
         Some(Value::Array(items)) => {
             let items: Vec<_> = items
                 .iter()
-                .map(|item| {
-                    item.as_str()
-                        .map_or_else(|| item.to_string(), str::to_owned)
-                })
+                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
                 .collect();
             items.join(",")
         }
@@ -67,9 +56,7 @@ pub(super) fn text(object: &Value, pointer: &str) -> String {
 
 /// `status` of a condition.
 pub(super) fn condition(object: &Value, kind: &str) -> String {
-    let conditions = object
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
     conditions
         .into_iter()
         .flatten()
@@ -81,9 +68,7 @@ pub(super) fn condition(object: &Value, kind: &str) -> String {
 
 /// How long ago the object was made, as kubectl says it.
 pub(super) fn age(object: &Value, now: Timestamp) -> String {
-    let made = object
-        .pointer("/metadata/creationTimestamp")
-        .and_then(Value::as_str);
+    let made = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
     let Some(made) = made.and_then(|text| text.parse::<Timestamp>().ok()) else {
         return NONE.to_owned();
     };

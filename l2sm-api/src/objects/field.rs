@@ -18,10 +18,7 @@ pub struct FieldError {
 impl FieldError {
     /// The error `message` about `field`.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
+        Self { field: field.into(), message: message.into() }
     }
 }
 
@@ -75,9 +72,7 @@ pub fn ifname_fault(ifname: &str) -> Option<String> {
 /// # Errors
 /// What was expected instead.
 pub fn parse_station(text: &str) -> Result<Mac, String> {
-    let mac: Mac = text
-        .parse()
-        .map_err(|why| format!("{text:?} is not a MAC address; {why}"))?;
+    let mac: Mac = text.parse().map_err(|why| format!("{text:?} is not a MAC address; {why}"))?;
     if mac.is_station() {
         Ok(mac)
     } else {
@@ -122,10 +117,7 @@ pub fn parse_cidrs(text: &str) -> Result<Vec<IpNet>, String> {
                 "{part:?} cannot hold pods' addresses; expected a unicast range, as in 10.34.0.0/16"
             ));
         }
-        if nets
-            .iter()
-            .any(|other| other.addr().is_ipv4() == first.is_ipv4())
-        {
+        if nets.iter().any(|other| other.addr().is_ipv4() == first.is_ipv4()) {
             return Err(format!(
                 "{text:?} has two ranges of one family; expected one, or one IPv4 and one IPv6"
             ));
@@ -165,18 +157,9 @@ mod tests {
         for good in ["net1", "eth0.7", "a"] {
             assert_eq!(ifname_fault(good), None, "{good}");
         }
-        for bad in [
-            "",
-            "lo",
-            ".",
-            "..",
-            "a/b",
-            "a b",
-            "net%d",
-            "a:1",
-            "abcdefghijklmnop",
-            "n\u{e4}",
-        ] {
+        for bad in
+            ["", "lo", ".", "..", "a/b", "a b", "net%d", "a:1", "abcdefghijklmnop", "n\u{e4}"]
+        {
             assert!(ifname_fault(bad).is_some(), "{bad}");
         }
     }
@@ -184,15 +167,10 @@ mod tests {
     #[test]
     fn cidrs_are_one_or_one_of_each_family() {
         assert_eq!(parse_cidrs("10.34.0.0/16").map(|nets| nets.len()), Ok(1));
-        assert_eq!(
-            parse_cidrs("10.34.0.0/16, fd00::/64").map(|nets| nets.len()),
-            Ok(2)
-        );
+        assert_eq!(parse_cidrs("10.34.0.0/16, fd00::/64").map(|nets| nets.len()), Ok(2));
         assert_eq!(
             parse_cidrs("10.0.0.0/33"),
-            Err(
-                "\"10.0.0.0/33\" is not a CIDR; expected address/prefix, as in 10.34.0.0/16".into()
-            )
+            Err("\"10.0.0.0/33\" is not a CIDR; expected address/prefix, as in 10.34.0.0/16".into())
         );
         for bad in [
             "",
@@ -209,14 +187,8 @@ mod tests {
 
     #[test]
     fn addresses_may_leave_the_prefix_to_the_network() {
-        assert_eq!(
-            parse_address("10.0.0.5"),
-            Ok((IpAddr::from([10, 0, 0, 5]), None))
-        );
-        assert_eq!(
-            parse_address("10.0.0.5/8"),
-            Ok((IpAddr::from([10, 0, 0, 5]), Some(8)))
-        );
+        assert_eq!(parse_address("10.0.0.5"), Ok((IpAddr::from([10, 0, 0, 5]), None)));
+        assert_eq!(parse_address("10.0.0.5/8"), Ok((IpAddr::from([10, 0, 0, 5]), Some(8))));
         assert!(parse_address("10.0.0").is_err());
         assert!(parse_address("10.0.0.5/40").is_err());
     }

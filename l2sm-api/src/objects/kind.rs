@@ -39,15 +39,9 @@ pub struct Definition {
 /// Kinds of upstream's and ours that are known by name and do not work yet.
 const COMING: [(&str, &[&str]); 4] = [
     ("Overlay", &["overlays", "overlay"]),
-    (
-        "NetworkEdgeDevice",
-        &["networkedgedevices", "networkedgedevice", "neds", "ned"],
-    ),
+    ("NetworkEdgeDevice", &["networkedgedevices", "networkedgedevice", "neds", "ned"]),
     ("ExternalVTEP", &["externalvteps", "externalvtep"]),
-    (
-        "QuarantinePodRequest",
-        &["quarantinepodrequests", "quarantinepodrequest"],
-    ),
+    ("QuarantinePodRequest", &["quarantinepodrequests", "quarantinepodrequest"]),
 ];
 
 impl Kind {
@@ -83,21 +77,13 @@ impl Kind {
             [definition.plural, definition.singular].contains(&lower.as_str())
                 || definition.short.contains(&lower.as_str())
         };
-        if let Some(kind) = Self::ALL
-            .into_iter()
-            .find(|kind| goes_by(kind.definition()))
-        {
+        if let Some(kind) = Self::ALL.into_iter().find(|kind| goes_by(kind.definition())) {
             return Ok(kind);
         }
-        Err(
-            match COMING
-                .iter()
-                .find(|(_, names)| names.contains(&lower.as_str()))
-            {
-                Some((kind, _)) => UnknownKind::Coming(kind),
-                None => UnknownKind::Unknown(name.to_owned()),
-            },
-        )
+        Err(match COMING.iter().find(|(_, names)| names.contains(&lower.as_str())) {
+            Some((kind, _)) => UnknownKind::Coming(kind),
+            None => UnknownKind::Unknown(name.to_owned()),
+        })
     }
 
     /// The kind of a manifest that says `kind: name`.
@@ -135,19 +121,11 @@ impl fmt::Display for UnknownKind {
             Self::Coming(kind) => write!(f, "kind {kind} is not supported yet"),
             Self::NotAManifest(name) => {
                 let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-                write!(
-                    f,
-                    "{name:?} is not a kind; expected one of {}",
-                    kinds.join(", ")
-                )
+                write!(f, "{name:?} is not a kind; expected one of {}", kinds.join(", "))
             }
             Self::Unknown(name) => {
                 let kinds: Vec<_> = Kind::ALL.iter().map(|kind| spellings(*kind)).collect();
-                write!(
-                    f,
-                    "{name:?} is not a kind; expected one of {}",
-                    kinds.join(", ")
-                )
+                write!(f, "{name:?} is not a kind; expected one of {}", kinds.join(", "))
             }
         }
     }
@@ -166,14 +144,7 @@ mod tests {
 
     #[test]
     fn kinds_are_found_by_every_name() {
-        for name in [
-            "L2Network",
-            "l2networks",
-            "l2network",
-            "l2net",
-            "networks",
-            "NETWORK",
-        ] {
+        for name in ["L2Network", "l2networks", "l2network", "l2net", "networks", "NETWORK"] {
             assert_eq!(Kind::find(name), Ok(Kind::L2Network), "{name}");
         }
         assert_eq!(Kind::find("l2att"), Ok(Kind::L2Attachment));
@@ -185,11 +156,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for kind in Kind::ALL {
             let definition = kind.definition();
-            for name in definition
-                .short
-                .iter()
-                .chain([&definition.plural, &definition.singular])
-            {
+            for name in definition.short.iter().chain([&definition.plural, &definition.singular]) {
                 assert!(seen.insert(*name), "{name}");
             }
         }

@@ -77,19 +77,10 @@ pub fn parse_documents_in(
     for (index, value) in values.enumerate() {
         let (number, file) = (index + 1, file.to_owned());
         match read_document(value, default_namespace) {
-            Ok(object) => documents.push(Document {
-                file,
-                number,
-                object,
-            }),
+            Ok(object) => documents.push(Document { file, number, object }),
             Err((subject, faults)) => errors.extend(faults.into_iter().map(|fault| {
                 let (file, subject) = (file.clone(), subject.clone());
-                ManifestError {
-                    file,
-                    document: number,
-                    subject,
-                    fault,
-                }
+                ManifestError { file, document: number, subject, fault }
             })),
         }
     }
@@ -101,11 +92,7 @@ pub fn parse_documents_in(
             fault: FieldError::new("", "holds no object; expected at least one document"),
         });
     }
-    if errors.is_empty() {
-        Ok(documents)
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(documents) } else { Err(errors) }
 }
 
 /// The document's object, or what it calls itself and what is wrong.
@@ -115,10 +102,7 @@ fn read_document(
 ) -> Result<Object, (String, Vec<FieldError>)> {
     let value = value.map_err(|why| {
         let why = one_line(&why.without_snippet().to_string());
-        (
-            String::new(),
-            vec![FieldError::new("", format!("is not YAML: {why}"))],
-        )
+        (String::new(), vec![FieldError::new("", format!("is not YAML: {why}"))])
     })?;
     let subject = subject(&value);
     read_object(value, default_namespace).map_err(|faults| (subject, faults))
@@ -136,19 +120,12 @@ pub fn read_object(value: Value, default_namespace: &str) -> Result<Object, Vec<
         return Err(fail("", why));
     };
     let Some(Value::String(kind)) = fields.get("kind") else {
-        return Err(fail(
-            "kind",
-            format!("is required; expected one of {}", kinds()),
-        ));
+        return Err(fail("kind", format!("is required; expected one of {}", kinds())));
     };
     let kind = match Kind::of_manifest(kind) {
         Ok(kind) => kind,
         Err(why) => {
-            let field = if matches!(why, super::UnknownKind::Coming(_)) {
-                ""
-            } else {
-                "kind"
-            };
+            let field = if matches!(why, super::UnknownKind::Coming(_)) { "" } else { "kind" };
             return Err(fail(field, why.to_string()));
         }
     };
@@ -161,10 +138,7 @@ pub fn read_object(value: Value, default_namespace: &str) -> Result<Object, Vec<
             ));
         }
         None => {
-            return Err(fail(
-                "apiVersion",
-                format!("is required; expected {API_VERSION}"),
-            ));
+            return Err(fail("apiVersion", format!("is required; expected {API_VERSION}")));
         }
     }
     drop(fields.remove("status"));
@@ -185,10 +159,7 @@ pub fn subject(value: &Value) -> String {
 pub(super) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Vec<FieldError>> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
-        vec![field_error(
-            &path,
-            &one_line(&error.into_inner().to_string()),
-        )]
+        vec![field_error(&path, &one_line(&error.into_inner().to_string()))]
     })
 }
 
@@ -208,9 +179,7 @@ fn field_error(path: &str, message: &str) -> FieldError {
     let quoted = |rest: &str| rest.split('`').next().unwrap_or_default().to_owned();
     let expected = |rest: &str| {
         rest.split_once("expected ")
-            .map_or("no more fields".to_owned(), |(_, names)| {
-                names.replace('`', "")
-            })
+            .map_or("no more fields".to_owned(), |(_, names)| names.replace('`', ""))
     };
     if let Some(rest) = message.strip_prefix("unknown field `") {
         let why = format!("is not a field; expected {}", expected(rest));
@@ -226,9 +195,8 @@ fn field_error(path: &str, message: &str) -> FieldError {
         let why = format!("{:?} is not one; expected {}", quoted(rest), expected(rest));
         return FieldError::new(path, why);
     }
-    if let Some(rest) = message
-        .strip_prefix("invalid type: ")
-        .or(message.strip_prefix("invalid value: "))
+    if let Some(rest) =
+        message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: "))
         && let Some((found, expected)) = rest.split_once(", expected ")
     {
         return FieldError::new(

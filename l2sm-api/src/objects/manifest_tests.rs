@@ -48,17 +48,13 @@ fn older_spellings_and_odd_ranges_of_upstream_are_accepted() {
         "type: ext-vnet, networkController: {name: a, domain: [10.0.0.1, b.org], ofPort: '30663'}",
     ));
     assert_eq!(spec.provider.unwrap().domain, ["10.0.0.1", "b.org"]);
-    let spec = spec_of(&network(
-        "type: vnet, networkCIDR: 10.1.2.0/24, podAddressRange: 10.1.0.0/16",
-    ));
+    let spec =
+        spec_of(&network("type: vnet, networkCIDR: 10.1.2.0/24, podAddressRange: 10.1.0.0/16"));
     assert_eq!(spec.pools().len(), 1);
     let spec = spec_of(&network(
         "type: vlink, config: '{}', ids: {profile: suricata, node: n1, ignorePorts: [22]}",
     ));
-    assert_eq!(
-        spec.not_acting(),
-        ["spec.type vlink (acts as vnet)", "spec.config", "spec.ids"]
-    );
+    assert_eq!(spec.not_acting(), ["spec.type vlink (acts as vnet)", "spec.config", "spec.ids"]);
 }
 
 #[test]
@@ -68,27 +64,15 @@ fn every_error_is_one_line_with_file_document_field_and_expectation() {
             "type: vnet, networkCIDR: 10.0.0.0/33",
             "spec.networkCIDR: \"10.0.0.0/33\" is not a CIDR; expected address/prefix, as in 10.34.0.0/16",
         ),
-        (
-            "type: vnet, vni: 1048576",
-            "spec.vni: 1048576 is out of range; expected 1 to 1048575",
-        ),
-        (
-            "type: vnet, mtu: 100",
-            "spec.mtu: 100 is out of range; expected 576 to 65535",
-        ),
+        ("type: vnet, vni: 1048576", "spec.vni: 1048576 is out of range; expected 1 to 1048575"),
+        ("type: vnet, mtu: 100", "spec.mtu: 100 is out of range; expected 576 to 65535"),
         (
             "type: vnet, networkCIDR: 'fd00::/64', mtu: 1000",
             "spec.mtu: 1000 is out of range; expected 1280 to 65535 (IPv6 needs 1280)",
         ),
         ("networkCIDR: 10.0.0.0/8", "spec.type: is required"),
-        (
-            "type: vxnet",
-            "spec.type: \"vxnet\" is not one; expected one of ext-vnet, vnet, vlink",
-        ),
-        (
-            "type: vnet, vni: blue",
-            "spec.vni: found string \"blue\"; expected u32",
-        ),
+        ("type: vxnet", "spec.type: \"vxnet\" is not one; expected one of ext-vnet, vnet, vlink"),
+        ("type: vnet, vni: blue", "spec.vni: found string \"blue\"; expected u32"),
         (
             "type: vnet, podAddressRange: 10.0.0.0/8",
             "spec.podAddressRange: \"10.0.0.0/8\" needs a networkCIDR of its family; expected spec.networkCIDR with an IPv4 range",
@@ -110,18 +94,14 @@ fn every_error_is_one_line_with_file_document_field_and_expectation() {
         let yaml = network(spec);
         assert_eq!(
             errors(&yaml),
-            [format!(
-                "blue.yaml: document 1 (L2Network \"blue\"): {expected}"
-            )]
+            [format!("blue.yaml: document 1 (L2Network \"blue\"): {expected}")]
         );
     }
 }
 
 #[test]
 fn an_unknown_field_is_named_with_the_known_ones() {
-    let [error] = errors(&network("type: vnet, networkCidr: 10.0.0.0/8"))
-        .try_into()
-        .unwrap();
+    let [error] = errors(&network("type: vnet, networkCidr: 10.0.0.0/8")).try_into().unwrap();
     let head = "blue.yaml: document 1 (L2Network \"blue\"): spec.networkCidr: is not a field; expected one of type, config,";
     assert!(error.starts_with(head), "{error}");
     let [error] = errors(&format!(
@@ -129,10 +109,7 @@ fn an_unknown_field_is_named_with_the_known_ones() {
     ))
     .try_into()
     .unwrap();
-    assert!(
-        error.contains("metadata.lables: is not a field; expected one of name,"),
-        "{error}"
-    );
+    assert!(error.contains("metadata.lables: is not a field; expected one of name,"), "{error}");
 }
 
 #[test]
@@ -150,33 +127,16 @@ fn all_documents_are_checked_and_empty_ones_skipped() {
         errors[1].starts_with("blue.yaml: document 2 (L2Network \"blue\"): spec.mtu"),
         "{errors:?}"
     );
-    assert_eq!(
-        errors[2],
-        "blue.yaml: document 3 (Overlay): kind Overlay is not supported yet"
-    );
-    assert!(
-        errors[3].starts_with("blue.yaml: document 4: is not an object"),
-        "{errors:?}"
-    );
-    assert_eq!(
-        parse_documents("blue.yaml", &format!("---\n{good}"))
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(errors[2], "blue.yaml: document 3 (Overlay): kind Overlay is not supported yet");
+    assert!(errors[3].starts_with("blue.yaml: document 4: is not an object"), "{errors:?}");
+    assert_eq!(parse_documents("blue.yaml", &format!("---\n{good}")).unwrap().len(), 1);
 }
 
 #[test]
 fn what_is_no_manifest_is_refused() {
-    assert_eq!(
-        errors(""),
-        ["blue.yaml: holds no object; expected at least one document"]
-    );
+    assert_eq!(errors(""), ["blue.yaml: holds no object; expected at least one document"]);
     let [error] = errors("a: [1, 2").try_into().unwrap();
-    assert!(
-        error.starts_with("blue.yaml: document 1: is not YAML: "),
-        "{error}"
-    );
+    assert!(error.starts_with("blue.yaml: document 1: is not YAML: "), "{error}");
     assert!(!error.contains('\n'));
     assert_eq!(
         errors("apiVersion: v1\nkind: L2Network\n"),
@@ -221,11 +181,7 @@ fn what_is_written_is_read_back() {
     ] {
         let document = parse_documents("f", &yaml).unwrap().remove(0);
         let json = serde_json::from_str(&document.object.to_json().unwrap()).unwrap();
-        assert_eq!(
-            read_object(json, DEFAULT_NAMESPACE),
-            Ok(document.object),
-            "{yaml}"
-        );
+        assert_eq!(read_object(json, DEFAULT_NAMESPACE), Ok(document.object), "{yaml}");
     }
 }
 
@@ -239,13 +195,7 @@ fn attachments_are_checked_field_by_field() {
         .into_iter()
         .map(|error| error.fault.field)
         .collect();
-    let expected = [
-        "spec.network",
-        "spec.node",
-        "spec.ifname",
-        "spec.mac",
-        "spec.ips[1]",
-        "spec.netns",
-    ];
+    let expected =
+        ["spec.network", "spec.node", "spec.ifname", "spec.mac", "spec.ips[1]", "spec.netns"];
     assert_eq!(fields, expected);
 }

@@ -52,19 +52,11 @@ pub struct L2NetworkSpec {
     pub config: Option<String>,
     /// The controller shared by clusters (older spelling: `networkController`). Stored; does not act
     /// yet.
-    #[serde(
-        default,
-        alias = "networkController",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, alias = "networkController", skip_serializing_if = "Option::is_none")]
     pub provider: Option<Provider>,
     /// Addresses of the network: a CIDR, or an IPv4 and an IPv6 one separated by a comma. Its prefix
     /// length goes on the pods' addresses. None: plain Layer 2.
-    #[serde(
-        default,
-        rename = "networkCIDR",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "networkCIDR", skip_serializing_if = "Option::is_none")]
     pub network_cidr: Option<String>,
     /// Where pods' addresses are taken from; none: `networkCIDR`. May lie outside it, as in
     /// upstream's inter-cluster sample.
@@ -154,12 +146,8 @@ pub(super) const DEFINITION: Definition = Definition {
     columns: &[
         Column::new("NAME", |object, _| text(object, "/metadata/name")),
         Column::new("VNI", |object, _| text(object, "/status/vni")),
-        Column::new("AVAILABILITY", |object, _| {
-            text(object, "/status/internalConnectivity")
-        }),
-        Column::new("CONNECTED_PODS", |object, _| {
-            text(object, "/status/connectedPodCount")
-        }),
+        Column::new("AVAILABILITY", |object, _| text(object, "/status/internalConnectivity")),
+        Column::new("CONNECTED_PODS", |object, _| text(object, "/status/connectedPodCount")),
         Column::new("READY", |object, _| condition(object, "Ready")),
         Column::new("AGE", age),
         Column::wide("MTU", |object, _| text(object, "/status/mtu")),
@@ -168,15 +156,9 @@ pub(super) const DEFINITION: Definition = Definition {
     ],
     read: |value, default_namespace| {
         let mut network: L2Network = from_value(value)?;
-        let mut faults = network
-            .metadata
-            .complete(Kind::L2Network, default_namespace);
+        let mut faults = network.metadata.complete(Kind::L2Network, default_namespace);
         faults.extend(network.spec.faults());
-        if faults.is_empty() {
-            Ok(Object::L2Network(Box::new(network)))
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(Object::L2Network(Box::new(network))) } else { Err(faults) }
     },
 };
 
@@ -191,11 +173,7 @@ impl L2NetworkSpec {
             faults.push(FieldError::new("spec.vni", why));
         }
         let has_v6 = self.cidrs().iter().any(|net| net.addr().is_ipv6());
-        let (least, because) = if has_v6 {
-            (1_280, " (IPv6 needs 1280)")
-        } else {
-            (576, "")
-        };
+        let (least, because) = if has_v6 { (1_280, " (IPv6 needs 1280)") } else { (576, "") };
         if let Some(mtu) = self.mtu
             && !(least..=65_535).contains(&mtu)
         {
@@ -222,16 +200,10 @@ impl L2NetworkSpec {
         let ranges = read("spec.podAddressRange", &self.pod_address_range);
         if faults.is_empty()
             && let Some(range) = ranges.iter().find(|range| {
-                !cidrs
-                    .iter()
-                    .any(|net| net.addr().is_ipv4() == range.addr().is_ipv4())
+                !cidrs.iter().any(|net| net.addr().is_ipv4() == range.addr().is_ipv4())
             })
         {
-            let family = if range.addr().is_ipv4() {
-                "IPv4"
-            } else {
-                "IPv6"
-            };
+            let family = if range.addr().is_ipv4() { "IPv4" } else { "IPv6" };
             let why = format!(
                 "\"{range}\" needs a networkCIDR of its family; expected spec.networkCIDR with an {family} range"
             );
@@ -242,32 +214,17 @@ impl L2NetworkSpec {
 
     /// The CIDRs of `networkCIDR`, of a checked spec; empty: plain Layer 2.
     pub fn cidrs(&self) -> Vec<IpNet> {
-        self.network_cidr
-            .as_deref()
-            .and_then(|text| parse_cidrs(text).ok())
-            .unwrap_or_default()
+        self.network_cidr.as_deref().and_then(|text| parse_cidrs(text).ok()).unwrap_or_default()
     }
 
     /// Where addresses come from, one a family.
     pub fn pools(&self) -> Vec<Pool> {
-        let ranges = self
-            .pod_address_range
-            .as_deref()
-            .and_then(|text| parse_cidrs(text).ok());
+        let ranges = self.pod_address_range.as_deref().and_then(|text| parse_cidrs(text).ok());
         let ranges = ranges.unwrap_or_default();
         let of_family = |net: &IpNet| {
-            ranges
-                .iter()
-                .copied()
-                .find(|range| range.addr().is_ipv4() == net.addr().is_ipv4())
+            ranges.iter().copied().find(|range| range.addr().is_ipv4() == net.addr().is_ipv4())
         };
-        self.cidrs()
-            .into_iter()
-            .map(|cidr| Pool {
-                cidr,
-                range: of_family(&cidr),
-            })
-            .collect()
+        self.cidrs().into_iter().map(|cidr| Pool { cidr, range: of_family(&cidr) }).collect()
     }
 
     /// Fields that are set, stored, and do not act yet.

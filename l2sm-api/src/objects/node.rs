@@ -77,12 +77,8 @@ pub(super) const DEFINITION: Definition = Definition {
         Column::new("CONNECTED", |object, _| text(object, "/status/connected")),
         Column::new("READY", |object, _| condition(object, "Ready")),
         Column::new("AGE", age),
-        Column::wide("UNDERLAY-MTU", |object, _| {
-            text(object, "/spec/underlayMTU")
-        }),
-        Column::wide("REVISION", |object, _| {
-            text(object, "/status/ackedRevision")
-        }),
+        Column::wide("UNDERLAY-MTU", |object, _| text(object, "/spec/underlayMTU")),
+        Column::wide("REVISION", |object, _| text(object, "/status/ackedRevision")),
         Column::wide("VERSION", |object, _| text(object, "/status/agentVersion")),
         Column::wide("FEATURES", |object, _| text(object, "/status/features")),
     ],
@@ -90,11 +86,7 @@ pub(super) const DEFINITION: Definition = Definition {
         let mut node: L2Node = from_value(value)?;
         let mut faults = node.metadata.complete(Kind::L2Node, default_namespace);
         faults.extend(node.spec.faults());
-        if faults.is_empty() {
-            Ok(Object::L2Node(Box::new(node)))
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(Object::L2Node(Box::new(node))) } else { Err(faults) }
     },
 };
 
@@ -114,16 +106,10 @@ impl L2NodeSpec {
             }
         }
         if self.udp_port == 0 {
-            faults.push(FieldError::new(
-                "spec.udpPort",
-                "0 is no port; expected 1 to 65535",
-            ));
+            faults.push(FieldError::new("spec.udpPort", "0 is no port; expected 1 to 65535"));
         }
         if self.underlay_mtu < 576 {
-            let why = format!(
-                "{} is out of range; expected at least 576",
-                self.underlay_mtu
-            );
+            let why = format!("{} is out of range; expected at least 576", self.underlay_mtu);
             faults.push(FieldError::new("spec.underlayMTU", why));
         }
         faults

@@ -12,13 +12,7 @@ pub fn delta(old: &Instructions, new: &Instructions) -> Delta {
     let (hosts, no_hosts) = compare(&old.hosts, &new.hosts);
     let (ports, no_ports) = compare(&old.ports, &new.ports);
     Delta {
-        put: Instructions {
-            segments,
-            vteps,
-            members,
-            hosts,
-            ports,
-        },
+        put: Instructions { segments, vteps, members, hosts, ports },
         remove: Removed {
             segments: no_segments,
             vteps: no_vteps,
@@ -43,15 +37,9 @@ fn compare<K: Ord + Clone, V: PartialEq + Clone>(
     old: &BTreeMap<K, V>,
     new: &BTreeMap<K, V>,
 ) -> (BTreeMap<K, V>, Vec<K>) {
-    let put = new
-        .iter()
-        .filter(|(key, value)| old.get(key) != Some(*value));
+    let put = new.iter().filter(|(key, value)| old.get(key) != Some(*value));
     let gone = old.keys().filter(|key| !new.contains_key(*key));
-    (
-        put.map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-        gone.cloned().collect(),
-    )
+    (put.map(|(key, value)| (key.clone(), value.clone())).collect(), gone.cloned().collect())
 }
 
 fn change<K: Ord, V>(map: &mut BTreeMap<K, V>, put: BTreeMap<K, V>, remove: &[K]) {

@@ -46,9 +46,7 @@ impl Provider {
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     let fault = |found: &Value| {
-        D::Error::custom(format!(
-            "{found} is no address; expected an address or a list of them"
-        ))
+        D::Error::custom(format!("{found} is no address; expected an address or a list of them"))
     };
     let text = |item: &Value| item.as_str().map(str::to_owned).ok_or_else(|| fault(item));
     match value.as_array() {
