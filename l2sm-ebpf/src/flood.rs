@@ -171,7 +171,9 @@ fn copy_chunk(skb: &Skb, walk: &mut Walk, chunk: &FloodChunk) {
         if index as u32 >= chunk.count {
             break;
         }
-        let entry = chunk.entries[index];
+        let Some(entry) = chunk.entries.get(index).copied() else {
+            break;
+        };
         if gets_copy(&entry, walk.from, walk.group, walk.is(UNKNOWN)) {
             copy_to(skb, walk, &entry);
         }
@@ -183,12 +185,17 @@ fn copy_to(skb: &Skb, walk: &mut Walk, entry: &FloodEntry) {
     let length = bare_length(skb, walk);
     match entry.kind {
         target_kind::PORT if !walk.is(SECOND) => {
-            if clone_to(skb, walk, IfIndex(entry.target)) {
-                count::copy_to_port(walk.slot, Volume::copy(length));
-            }
+            copy_to_port(skb, walk, IfIndex(entry.target), length);
         }
         target_kind::VTEP => copy_to_vtep(skb, walk, VtepId(entry.target), length),
         _ => {}
+    }
+}
+
+#[inline(always)]
+fn copy_to_port(skb: &Skb, walk: &mut Walk, port: IfIndex, length: u32) {
+    if clone_to(skb, walk, port) {
+        count::copy_to_port(walk.slot, Volume::copy(length));
     }
 }
 

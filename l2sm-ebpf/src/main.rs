@@ -4,6 +4,31 @@
 //! Return codes: "not ours" is `TC_ACT_UNSPEC`, so that programs of others come after ours; the code
 //! that would end a tcx chain in acceptance is never used (`cargo xtask lint`).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::inline_always,
+        reason = "a BPF program is one function: a call costs stack that tail calls need"
+    )
+)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "helpers take C integers; the values are constants, or packed in fewer bits"
+    )
+)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::many_single_char_names,
+        clippy::similar_names,
+        reason = "bytes of an address, taken apart because indexing could panic; path and patch, slot \
+                  and slow are the words"
+    )
+)]
 
 #[cfg(target_arch = "bpf")]
 mod act;

@@ -1,4 +1,5 @@
 //! The table of programs.
+#![expect(clippy::needless_pass_by_value, reason = "the signature that aya's macro calls")]
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},

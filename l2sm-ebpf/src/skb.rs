@@ -56,12 +56,33 @@ pub(crate) struct TunnelKey {
 
 const _: () = assert!(size_of::<TunnelKey>() == 44);
 
-/// Reads a field of the context.
+/// Address of a place in the context.
+macro_rules! place {
+    ($self:ident.$($place:tt)+) => {
+        // SAFETY: the context pointer is valid for the run, so the place is inside its object.
+        unsafe { &raw mut (*$self.skb).$($place)+ }
+    };
+}
+
+/// Reads a place in the context.
 macro_rules! field {
-    ($self:ident.$name:ident) => {
-        // SAFETY: the context pointer is valid for the run; the verifier checks the field. Volatile:
-        // the compiler must not merge or move context accesses, which the verifier refuses.
-        unsafe { ptr::read_volatile(&raw const (*$self.skb).$name) }
+    ($self:ident.$($place:tt)+) => {{
+        let place = place!($self.$($place)+).cast_const();
+        // SAFETY: the place is valid, and the verifier checks that it may be read. Volatile: the
+        // compiler must not merge or move context accesses, which the verifier refuses.
+        unsafe { ptr::read_volatile(place) }
+    }};
+}
+
+/// Writes a place in the context.
+macro_rules! set_field {
+    ($self:ident.$($place:tt)+) => {
+        |value| {
+            let place = place!($self.$($place)+);
+            // SAFETY: the place is valid, and the verifier checks that it may be written. Volatile:
+            // as for reading.
+            unsafe { ptr::write_volatile(place, value) }
+        }
     };
 }
 
@@ -147,23 +168,21 @@ impl Skb {
     /// `skb->mark |= bit`.
     #[inline(always)]
     pub(crate) fn set_mark(&self, bit: u32) {
-        let mark = field!(self.mark) | bit;
-        // SAFETY: the context pointer is valid for the run, and `mark` is writable.
-        unsafe { ptr::write_volatile(&raw mut (*self.skb).mark, mark) }
+        set_field!(self.mark)(field!(self.mark) | bit);
     }
 
     /// Word `index` of the control buffer, which survives tail calls.
     #[inline(always)]
     pub(crate) fn control<const INDEX: usize>(&self) -> u32 {
-        // SAFETY: as in `field!`.
-        unsafe { ptr::read_volatile(&raw const (*self.skb).cb[INDEX]) }
+        const { assert!(INDEX < 5) };
+        field!(self.cb[INDEX])
     }
 
     /// Sets word `index` of the control buffer.
     #[inline(always)]
     pub(crate) fn set_control<const INDEX: usize>(&self, word: u32) {
-        // SAFETY: the context pointer is valid for the run, and `cb` is writable.
-        unsafe { ptr::write_volatile(&raw mut (*self.skb).cb[INDEX], word) }
+        const { assert!(INDEX < 5) };
+        set_field!(self.cb[INDEX])(word);
     }
 
     /// `PACKET_HOST`: `l2sm-vxlan` marked frames as for others, since their MAC is not its own, and a

@@ -4,7 +4,6 @@
 //! Test code: it panics where something is not as it must be, so that the place shows.
 #![expect(
     clippy::panic,
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::missing_panics_doc,
     clippy::indexing_slicing,

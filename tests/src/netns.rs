@@ -39,6 +39,7 @@ impl Netns {
 
     /// Has devices made from now on speak only when spoken to: no IPv6, so no solicitations of their
     /// own, and counters stay exact.
+    #[must_use]
     pub fn without_ipv6(self) -> Self {
         self.run(|| {
             for scope in ["all", "default"] {

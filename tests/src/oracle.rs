@@ -46,12 +46,10 @@ pub struct Outcome {
 
 /// Offset of the outer UDP source port in an outcome that has one.
 pub fn source_port_offset(decision: &Decision, frame: &Bytes<'_>) -> Option<usize> {
-    match decision.verdict() {
-        Verdict::ToVtep(ToVtep { way: Way::Fast { v6, .. }, .. }) if frame.gso_size == 0 => {
-            Some(SOURCE_PORTS[usize::from(v6)])
-        }
-        _ => None,
-    }
+    let Verdict::ToVtep(ToVtep { way: Way::Fast { v6, .. }, .. }) = decision.verdict() else {
+        return None;
+    };
+    (frame.gso_size == 0).then_some(SOURCE_PORTS[usize::from(v6)])
 }
 
 /// The outcome of a decision about a frame. `aggregated` frames of a test run have no type, and

@@ -1,4 +1,4 @@
-//! The kernel behind [`Datapath`](super::Datapath): loads the object, opens or makes the pinned
+//! The kernel behind [`Datapath`]: loads the object, opens or makes the pinned
 //! maps, and keeps the pinned links running this object's programs.
 
 use std::{collections::BTreeMap, path::Path};
