@@ -66,6 +66,21 @@ impl Flow {
     }
 }
 
+/// One send call of `count` datagrams of `size` bytes, each beginning with its number: the kernel
+/// segments them late (`UDP_SEGMENT`, Linux 4.18).
+pub fn send_segmented(target: &str, size: u16, count: u8) {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("can bind");
+    socket.connect(target).expect("a route");
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::UdpGsoSegment, &size.into())
+        .expect("the kernel segments");
+    let mut datagrams = vec![0; usize::from(size) * usize::from(count)];
+    for (number, datagram) in (0..count).zip(datagrams.chunks_mut(usize::from(size))) {
+        datagram[0] = number;
+    }
+    let sent = socket.send(&datagrams).expect("sends");
+    assert_eq!(sent, datagrams.len());
+}
+
 /// Sends the numbers 0.. at a steady rate; how many.
 fn send(socket: &UdpSocket, rate: u32, stop: &AtomicBool) -> u64 {
     let started = Instant::now();

@@ -2,14 +2,6 @@
 //! kernel's own vxlan, traffic with every byte checked, waiting on conditions.
 //!
 //! Test code: it panics where something is not as it must be, so that the place shows.
-#![expect(
-    clippy::panic,
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "the tests' own library: a panic is a failed test, at the place where it failed"
-)]
 
 pub mod cluster;
 pub mod flow;

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 
 use l2sm_tests::{
+    flow::send_segmented,
     kernel_node::{KernelNode, KernelPod},
     netns::{Netns, join},
     node::{Node, Pod, UDP_PORT},
@@ -91,18 +92,4 @@ fn packets_too_big_for_the_path_are_fragmented_outside() {
     assert!(traffic.slow_sent.packets >= 6, "{traffic:?}");
     assert!(traffic.slow_received.packets >= 6, "{traffic:?}");
     assert_eq!(lab.ours.drops(), []);
-}
-
-/// One send call of `count` datagrams of `size` bytes, each beginning with its number
-/// (`UDP_SEGMENT`, Linux 4.18).
-fn send_segmented(target: &str, size: u16, count: u8) {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect(target).unwrap();
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::UdpGsoSegment, &size.into())
-        .unwrap();
-    let mut datagrams = vec![0; usize::from(size) * usize::from(count)];
-    for number in 0..count {
-        datagrams[usize::from(number) * usize::from(size)] = number;
-    }
-    assert_eq!(socket.send(&datagrams).unwrap(), datagrams.len());
 }
