@@ -141,10 +141,11 @@ async fn serve(
         }
     }
     tracing::info!("stopping; forwarding goes on");
+    // First those that need the reconciler, so that none takes its end for a failure.
+    parts.shutdown().await;
     if signals.send(Signal::Stop).is_ok() && passes.join().is_err() {
         bail!(ended_early("the reconciler"));
     }
-    parts.shutdown().await;
     Ok(())
 }
 

@@ -50,6 +50,10 @@ fn fail(what: &str) {
     eprintln!("l2sm-agent: {what}");
 }
 
+#[expect(
+    clippy::large_stack_frames,
+    reason = "once, at the start, and builders are moved by value"
+)]
 fn start_log(log: &Log) -> Result<(), String> {
     // A bare level is meant for the agent; the libraries below it would drown it out.
     let bare = log.log_level.parse::<LevelFilter>().is_ok();
