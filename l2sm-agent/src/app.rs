@@ -7,6 +7,7 @@ mod wiring;
 
 use std::{
     fmt,
+    io::Write as _,
     net::{IpAddr, ToSocketAddrs},
     path::Path,
     process::ExitCode,
@@ -58,23 +59,22 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stderr, reason = "the command line's own answer")]
 fn usage(why: &crate::config::UsageError) -> ExitCode {
-    eprintln!("l2sm-agent: {why}");
+    // Without standard error there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "l2sm-agent: {why}"));
     ExitCode::from(2)
 }
 
-#[expect(clippy::print_stdout, reason = "what was removed is the command's output")]
 fn clean_up(cleanup: &Cleanup) -> anyhow::Result<()> {
     privilege::check()?;
     let _lock = Lock::take(&cleanup.places)?;
     let removed = cleanup::remove_all(&cleanup.places)?;
-    for line in &removed {
-        println!("removed {line}");
+    let mut lines: Vec<_> = removed.iter().map(|thing| format!("removed {thing}\n")).collect();
+    if lines.is_empty() {
+        lines.push("nothing to remove\n".to_owned());
     }
-    if removed.is_empty() {
-        println!("nothing to remove");
-    }
+    // It is removed, whether or not somebody reads it.
+    drop(std::io::stdout().write_all(lines.concat().as_bytes()));
     Ok(())
 }
 

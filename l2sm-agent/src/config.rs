@@ -1,13 +1,14 @@
 //! Flags, environment and defaults.
 
 use std::{
+    ffi::OsString,
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use l2sm_common::abi;
 use thiserror::Error;
 
@@ -31,6 +32,21 @@ pub struct Config {
 }
 
 impl Config {
+    /// Reads the command line. Options may stand on either side of the subcommand.
+    ///
+    /// # Errors
+    /// Help and version, or what is wrong with it.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let read = Self::try_parse_from(&arguments);
+        let before = |why: &clap::Error| why.kind() == ErrorKind::ArgumentConflict;
+        if !read.as_ref().is_err_and(before) {
+            return read;
+        }
+        let Some(ordered) = with_subcommand_first(arguments) else { return read };
+        Self::try_parse_from(ordered)
+    }
+
     /// What to do: `run`, where nothing else is said.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Run(self.run))
@@ -210,6 +226,18 @@ pub fn host_and_port(url: &str) -> Option<&str> {
     fits.then_some(rest)
 }
 
+/// The arguments with the subcommand before its options; `None`: there is no subcommand in them.
+fn with_subcommand_first(mut arguments: Vec<OsString>) -> Option<Vec<OsString>> {
+    let command = Config::command();
+    let names = |argument: &OsString| {
+        command.get_subcommands().any(|subcommand| *argument == *subcommand.get_name())
+    };
+    // The program's own name comes first.
+    let place = 1 + arguments.iter().skip(1).position(names)?;
+    arguments.get_mut(1..=place)?.rotate_right(1);
+    Some(arguments)
+}
+
 fn parse_mark(text: &str) -> Result<u32, String> {
     let parsed = match text.strip_prefix("0x") {
         Some(hex) => u32::from_str_radix(hex, 16),
@@ -241,6 +269,26 @@ mod tests {
         assert_eq!(plain.mark, 0x2000);
         let named = run(&["run", "--controller", "http://10.0.0.1:1", "--vxlan-port", "4789"]);
         assert_eq!(named.vxlan_port, 4789);
+    }
+
+    #[test]
+    fn options_stand_on_either_side_of_the_subcommand() {
+        let read = |line: &str| {
+            Config::read(line.split_whitespace().map(OsString::from)).map(Config::into_command)
+        };
+        let lines = ["l2sm-agent --bpffs /x cleanup", "l2sm-agent cleanup --bpffs /x"];
+        for line in lines {
+            let Ok(Command::Cleanup(cleanup)) = read(line) else {
+                panic!("{line}: {:?}", read(line))
+            };
+            assert_eq!(cleanup.places.bpffs, Path::new("/x"));
+        }
+        let Ok(Command::Run(both)) = read("l2sm-agent --mark 4 run --vxlan-port 9") else {
+            panic!()
+        };
+        assert_eq!((both.mark, both.vxlan_port), (4, 9));
+        let why = read("l2sm-agent --vxlan-port 9 cleanup").unwrap_err().to_string();
+        assert!(why.starts_with("error: unexpected argument '--vxlan-port' found"), "{why}");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! `l2sm-agent`.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    env,
+    io::{IsTerminal, Write as _},
+    process::ExitCode,
+};
 
-use clap::{Parser, error::ErrorKind};
+use clap::error::ErrorKind;
 use l2sm_agent::{
     app,
     config::{Command, Config, Log, LogFormat},
@@ -10,7 +14,7 @@ use l2sm_agent::{
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 fn main() -> ExitCode {
-    let command = match Config::try_parse() {
+    let command = match Config::read(env::args_os()) {
         Ok(config) => config.into_command(),
         Err(why) => return answer(&why),
     };
@@ -32,10 +36,10 @@ fn main() -> ExitCode {
 }
 
 /// What clap has to say: help and version as they are, a mistake in one line.
-#[expect(clippy::print_stdout, reason = "help and version go to standard output")]
 fn answer(why: &clap::Error) -> ExitCode {
     if matches!(why.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        print!("{why}");
+        // Whoever reads no further (`| head`) has seen what they wanted.
+        drop(write!(std::io::stdout(), "{why}"));
         return ExitCode::SUCCESS;
     }
     let text = why.to_string();
@@ -45,9 +49,9 @@ fn answer(why: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a program goes to standard error")]
 fn fail(what: &str) {
-    eprintln!("l2sm-agent: {what}");
+    // Without standard error there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "l2sm-agent: {what}"));
 }
 
 #[expect(
