@@ -31,6 +31,7 @@ impl KernelNode {
     pub fn segment(&self, vni: u32, local: &str, remote: &str, udp_port: u16) {
         let netns = &self.netns;
         netns.ip(&format!("link add br{vni} type bridge mcast_snooping 0"));
+        bridge_only(netns);
         netns.ip(&format!(
             "link add vx{vni} type vxlan id {vni} local {local} remote {remote} dstport {udp_port}"
         ));
@@ -53,6 +54,26 @@ impl KernelNode {
         let mac = pod.mac("net1");
         KernelPod { netns: pod, mac }
     }
+
+    /// Makes a pod with this MAC and without addresses: it says nothing by itself.
+    pub fn pod_with_mac(&self, vni: u32, host: u8, mac: Mac, mtu: u32) -> KernelPod {
+        let pod = self.pod(vni, host, &[], mtu);
+        pod.netns.ip(&format!("link set net1 address {mac}"));
+        KernelPod { mac, ..pod }
+    }
+}
+
+/// Has bridges hand no frame to the host's IP checks and firewall, which are no part of a switch.
+fn bridge_only(netns: &Netns) {
+    netns.run(|| {
+        for tables in ["iptables", "ip6tables", "arptables"] {
+            let path = format!("/proc/sys/net/bridge/bridge-nf-call-{tables}");
+            // Absent where the kernel has no such checks.
+            if std::path::Path::new(&path).exists() {
+                std::fs::write(&path, "0").unwrap_or_else(|error| panic!("{path}: {error}"));
+            }
+        }
+    });
 }
 
 impl Default for KernelNode {

@@ -83,9 +83,28 @@ impl Node {
 
     /// Makes a pod in a segment.
     pub fn pod(&mut self, vni: u32, host: u8, addresses: &[&str], mtu: u32) -> Pod {
-        let pod = pod_netns("pod", addresses);
+        self.plug(pod_netns("pod", addresses), vni, host, None, addresses, mtu)
+    }
+
+    /// Makes a pod with this MAC and without addresses: it says nothing by itself.
+    pub fn pod_with_mac(&mut self, vni: u32, host: u8, mac: Mac, mtu: u32) -> Pod {
+        self.plug(pod_netns("pod", &[]), vni, host, Some(mac), &[], mtu)
+    }
+
+    fn plug(
+        &mut self,
+        pod: Netns,
+        vni: u32,
+        host: u8,
+        mac: Option<Mac>,
+        addresses: &[&str],
+        mtu: u32,
+    ) -> Pod {
         let device = format!("h{vni}-{host}");
         join((&self.netns, &device), (&pod, "net1"), mtu);
+        if let Some(mac) = mac {
+            pod.ip(&format!("link set net1 address {mac}"));
+        }
         self.netns.ip(&format!("link set {device} addrgenmode none master l2sm-br"));
         for address in addresses {
             pod.ip(&format!("address add {address} dev net1 nodad"));

@@ -1,6 +1,7 @@
 //! Raw frames: sent on a device, and counted where they arrive.
 
 use std::{
+    io::IoSliceMut,
     os::fd::{AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
 };
@@ -10,8 +11,8 @@ use nix::{
     libc,
     sys::{
         socket::{
-            AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike as _,
-            bind, recv, send, setsockopt, socket, sockopt,
+            AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol,
+            SockType, SockaddrLike as _, bind, recvmsg, send, setsockopt, socket, sockopt,
         },
         time::TimeVal,
     },
@@ -36,6 +37,7 @@ impl Probe {
         });
         bind(socket.as_raw_fd(), &link_address(ifindex)).expect("can bind");
         setsockopt(&socket, sockopt::RcvBuf, &(8 << 20)).expect("can be set");
+        ask_for_tags(&socket);
         Self { socket }
     }
 
@@ -51,6 +53,7 @@ impl Probe {
     }
 
     /// The frames that arrive (not those sent here) until `count` matched or `patience` has run out.
+    /// VLAN tags that the kernel keeps beside the bytes are put back where they were.
     pub fn receive(
         &self,
         count: usize,
@@ -59,21 +62,40 @@ impl Probe {
     ) -> Vec<Vec<u8>> {
         let deadline = Instant::now() + patience;
         let mut found = Vec::new();
-        let mut buffer = vec![0; 70_000];
         while found.len() < count {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             self.set_timeout(left);
-            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Ok(length) if matches(&buffer[..length]) => found.push(buffer[..length].to_vec()),
-                Ok(_other) => {}
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(error) => panic!("cannot receive: {error}"),
-            }
+            found.extend(self.read(MsgFlags::empty()).filter(|frame| matches(frame)));
         }
         found
+    }
+
+    /// The frames that have arrived, without waiting.
+    pub fn drain(&self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.read(MsgFlags::MSG_DONTWAIT)).collect()
+    }
+
+    /// The next frame; `None`: none in time.
+    fn read(&self, flags: MsgFlags) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 70_000];
+        let mut control = nix::cmsg_space!([u8; AUXDATA]);
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let fd = self.socket.as_raw_fd();
+        let message = match recvmsg::<LinkAddr>(fd, &mut parts, Some(&mut control), flags) {
+            Ok(message) => message,
+            Err(Errno::EAGAIN | Errno::EINTR) => return None,
+            Err(error) => panic!("cannot receive: {error}"),
+        };
+        let tag = message.cmsgs().expect("whole").find_map(|control| tag(&control));
+        let length = message.bytes;
+        buffer.truncate(length);
+        if let Some(tag) = tag {
+            buffer.splice(12..12, tag);
+        }
+        Some(buffer)
     }
 
     fn set_timeout(&self, left: Duration) {
@@ -81,6 +103,35 @@ impl Probe {
         let time = TimeVal::new(micros / 1_000_000, micros % 1_000_000);
         setsockopt(&self.socket, sockopt::ReceiveTimeout, &time).expect("can be set");
     }
+}
+
+/// Length of `struct tpacket_auxdata` (`include/uapi/linux/if_packet.h`), bytes.
+const AUXDATA: usize = 20;
+/// Bits of its status: it has a tag, and the tag's EtherType.
+const TAG_AND_TYPE: u32 = 1 << 4 | 1 << 6;
+
+/// Has the kernel say which VLAN tag a received frame has (`PACKET_AUXDATA`).
+fn ask_for_tags(socket: &OwnedFd) {
+    let on: libc::c_int = 1;
+    let value = (&raw const on).cast();
+    let length = u32::try_from(size_of::<libc::c_int>()).expect("small");
+    let fd = socket.as_raw_fd();
+    // SAFETY: `value` points to an integer whose length is given.
+    let done =
+        unsafe { libc::setsockopt(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, value, length) };
+    Errno::result(done).expect("can be set");
+}
+
+/// The VLAN tag that the kernel keeps beside a frame, as on the wire.
+fn tag(control: &ControlMessageOwned) -> Option<[u8; 4]> {
+    let ControlMessageOwned::Unknown(control) = control else {
+        return None;
+    };
+    let data = &control.data_bytes;
+    let status = u32::from_ne_bytes(data[..4].try_into().expect("four bytes"));
+    let half = |at: usize| u16::from_ne_bytes([data[at], data[at + 1]]).to_be_bytes();
+    let [[a, b], [c, d]] = [half(18), half(16)];
+    (status & TAG_AND_TYPE == TAG_AND_TYPE).then_some([a, b, c, d])
 }
 
 #[expect(
