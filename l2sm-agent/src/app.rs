@@ -1,6 +1,7 @@
 //! The daemon: everything made, wired, and watched.
 
 mod cleanup;
+mod found;
 mod lock;
 mod privilege;
 mod wiring;

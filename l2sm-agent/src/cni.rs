@@ -1,31 +1,40 @@
-//! The socket's verbs: attach, detach, status.
+//! The socket's verbs: attach, detach, check, gc, status.
 //!
 //! What it needs of the rest of the agent it asks for by the traits here, so that it is tested
 //! without a kernel and without a controller.
 
 mod attach;
+mod check;
 mod detach;
 mod fault;
 mod gone;
 mod journal;
+mod notes;
+mod records;
 mod server;
 mod status;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
 
 use l2sm_api::{
     grpc::v1::{AttachReply, AttachRequest, DetachReply, DetachRequest},
     socket::{Answer, Reply, Request},
 };
+use l2sm_core::{instructions::Port, model::ObjectKey};
 use thiserror::Error;
 use tokio::sync::{Mutex, mpsc, watch};
 use tonic::Status;
 
 pub(crate) use self::journal::path as journal_path;
 pub use self::{
+    check::{Found, HostEnd, PodEnd},
     journal::Journal,
     server::{ListenError, Listener},
 };
+use self::{notes::Notes, records::Records};
 use crate::state::{Counters, Desired, Identity, Outcome};
 
 /// The controller, as the socket's verbs need it.
@@ -59,6 +68,13 @@ pub trait Node: Send + Sync + 'static {
     /// # Errors
     /// See [`Unseen`].
     fn look(&self, path: &str) -> Result<Inside, Unseen>;
+
+    /// What there is of an attachment.
+    fn find(
+        &self,
+        key: &ObjectKey,
+        port: &Port,
+    ) -> impl Future<Output = Result<Found, String>> + Send;
 
     /// The counters as they stand.
     fn counters(&self) -> impl Future<Output = Result<Counters, String>> + Send;
@@ -94,6 +110,11 @@ pub struct Service<C, N> {
     outcomes: watch::Receiver<Outcome>,
     wake: mpsc::UnboundedSender<()>,
     journal: Mutex<Journal>,
+    records: Mutex<Records>,
+    /// Beside the socket, once it is served.
+    notes: OnceLock<Notes>,
+    /// Notes are acted on by one at a time.
+    noting: Mutex<()>,
     /// One attachment at a time chooses its name.
     naming: Mutex<()>,
 }
@@ -122,9 +143,20 @@ impl<C: Controller, N: Node> Service<C, N> {
         desired.send_modify(|desired| {
             desired.released.extend(journal.keys().map(|key| (key.clone(), None)));
         });
-        let (node, journal) = (Arc::new(node), Mutex::new(journal));
-        let naming = Mutex::new(());
-        Self { controller, node, identity, desired, outcomes, wake, journal, naming }
+        let records = Mutex::new(Records::open(journal.directory()));
+        Self {
+            controller,
+            node: Arc::new(node),
+            identity,
+            desired,
+            outcomes,
+            wake,
+            journal: Mutex::new(journal),
+            records,
+            notes: OnceLock::new(),
+            noting: Mutex::new(()),
+            naming: Mutex::new(()),
+        }
     }
 
     /// Answers one request.
@@ -132,6 +164,8 @@ impl<C: Controller, N: Node> Service<C, N> {
         let answer = match request {
             Request::Attach(request) => self.attach(request).await.map(Answer::Attached),
             Request::Detach(request) => self.detach(request).await.map(Answer::Detached),
+            Request::Check(request) => self.check(request).await.map(Answer::Checked),
+            Request::Gc(request) => self.collect(request).await.map(Answer::Collected),
             Request::Status => Ok(Answer::Status(self.status().await)),
         };
         answer.map_or_else(Reply::Error, Reply::Ok)

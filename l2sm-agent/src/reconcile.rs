@@ -95,6 +95,17 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         Ok(Counters { traffic: self.datapath.traffic()?, drops: self.datapath.drops()? })
     }
 
+    /// What the maps and hooks hold, read now. The next pass corrects what is not as it should be.
+    ///
+    /// # Errors
+    /// A map or the pins cannot be read.
+    pub fn read_afresh(&mut self, now: Instant) -> Result<Image, DatapathError> {
+        let actual = self.datapath.read()?;
+        self.read_at = Some(now);
+        self.actual = Some(actual.clone());
+        Ok(actual)
+    }
+
     /// The parts, for whoever looks at them afterwards.
     pub fn parts(&mut self) -> (&mut D, &mut L) {
         (&mut self.datapath, &mut self.links)

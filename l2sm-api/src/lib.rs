@@ -1,7 +1,9 @@
 //! Everything of l2sm that crosses a process boundary: the objects users write, the agent's socket,
-//! and the gRPC services between agents, controllers and `l2smctl` (feature `grpc`).
+//! the CNI plugin's input and output, and the gRPC services between agents, controllers and
+//! `l2smctl` (feature `grpc`).
 #![forbid(unsafe_code)]
 
+pub mod cni;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod objects;

@@ -3,7 +3,10 @@
 //! A stream socket (`/run/l2sm/agent.sock`, mode 0600). One request a line, one reply a line, both
 //! JSON without line breaks; a connection may carry many. No gRPC: the CNI plugin stays small.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use l2sm_common::reason::DropReason;
 use serde::{Deserialize, Serialize};
@@ -18,6 +21,10 @@ pub enum Request {
     Detach(Detach),
     /// The agent's state: [`Status`].
     Status,
+    /// What is wrong with an attachment, if anything.
+    Check(Check),
+    /// Removes the attachments of one CNI configuration that its runtime does not know.
+    Gc(Gc),
 }
 
 /// The namespace `netns` joins `network`.
@@ -42,9 +49,18 @@ pub struct Attach {
     /// Name for listings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// The runtime's container id.
+    /// The runtime's container id. The attachment is then known by it and its interface name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
+    /// Name of the CNI configuration, for [`Gc`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// Namespace of the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_namespace: Option<String>,
+    /// UID of the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
 }
 
 /// The namespace `netns` leaves `network`.
@@ -56,11 +72,65 @@ pub struct Detach {
     pub network: Option<String>,
     /// Namespace of the network.
     pub namespace: String,
-    /// Path of the network namespace.
+    /// Path of the network namespace; may be empty, or gone, where there is a container id.
     pub netns: String,
     /// Interface name; `None`: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ifname: Option<String>,
+    /// The runtime's container id. What another container has is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
+}
+
+/// Is the attachment `ifname` of the namespace `netns` whole?
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Check {
+    /// Network, in `namespace`.
+    pub network: String,
+    /// Namespace of the network.
+    pub namespace: String,
+    /// Path of the network namespace.
+    pub netns: String,
+    /// Interface name.
+    pub ifname: String,
+    /// MAC that the runtime was told; `None`: not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Addresses that the runtime was told; empty: not compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<String>,
+}
+
+/// Of the attachments that were made for the CNI configuration `config`, only `valid` ones stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Gc {
+    /// Name of the CNI configuration.
+    pub config: String,
+    /// What the runtime knows.
+    pub valid: Vec<ContainerInterface>,
+}
+
+/// An interface of a container, as CNI identifies attachments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContainerInterface {
+    /// The runtime's container id.
+    #[serde(rename = "containerID")]
+    pub container_id: String,
+    /// Interface name in the container.
+    pub ifname: String,
+}
+
+/// The directory beside the agent's socket in which whoever finds no agent leaves its [`Detach`]
+/// requests, a JSON file each. The agent does what they say, and removes them.
+pub fn releases_directory(socket: &Path) -> PathBuf {
+    socket.parent().unwrap_or(Path::new("")).join("releases")
+}
+
+/// The file of an attachment in [`releases_directory`].
+pub fn release_note(socket: &Path, of: &ContainerInterface) -> PathBuf {
+    releases_directory(socket).join(format!("{}-{}.json", of.container_id, of.ifname))
 }
 
 /// A reply: `{"ok": ...}` or `{"error": ...}`.
@@ -83,6 +153,10 @@ pub enum Answer {
     Detached(Vec<String>),
     /// Of [`Request::Status`].
     Status(Status),
+    /// Of [`Request::Check`]: what is wrong, one line each; empty: nothing.
+    Checked(Vec<String>),
+    /// Of [`Request::Gc`]: what was removed.
+    Collected(Vec<ContainerInterface>),
 }
 
 /// What an attachment got. `l2smctl attach -o json` prints just this.

@@ -16,10 +16,10 @@ pub(crate) const SOCKET: &str = "/run/l2sm/agent.sock";
 /// # Errors
 /// When the agent cannot be reached, does not answer in `timeout`, or refuses.
 pub(crate) fn attach(socket: &Path, attach: Attach, timeout: Duration) -> Result<Attached> {
-    match ask(socket, &Request::Attach(attach), timeout)? {
-        Answer::Attached(attached) => Ok(attached),
-        Answer::Detached(_) | Answer::Status(_) => bail!(not_an_answer(socket)),
-    }
+    let Answer::Attached(attached) = ask(socket, &Request::Attach(attach), timeout)? else {
+        bail!(not_an_answer(socket));
+    };
+    Ok(attached)
 }
 
 /// Undoes an attachment; the names of the interfaces removed.
@@ -27,10 +27,10 @@ pub(crate) fn attach(socket: &Path, attach: Attach, timeout: Duration) -> Result
 /// # Errors
 /// As those of [`attach`].
 pub(crate) fn detach(socket: &Path, detach: Detach, timeout: Duration) -> Result<Vec<String>> {
-    match ask(socket, &Request::Detach(detach), timeout)? {
-        Answer::Detached(names) => Ok(names),
-        Answer::Attached(_) | Answer::Status(_) => bail!(not_an_answer(socket)),
-    }
+    let Answer::Detached(names) = ask(socket, &Request::Detach(detach), timeout)? else {
+        bail!(not_an_answer(socket));
+    };
+    Ok(names)
 }
 
 /// The agent's own state.
@@ -38,10 +38,10 @@ pub(crate) fn detach(socket: &Path, detach: Detach, timeout: Duration) -> Result
 /// # Errors
 /// As those of [`attach`].
 pub(crate) fn status(socket: &Path, timeout: Duration) -> Result<Status> {
-    match ask(socket, &Request::Status, timeout)? {
-        Answer::Status(status) => Ok(status),
-        Answer::Attached(_) | Answer::Detached(_) => bail!(not_an_answer(socket)),
-    }
+    let Answer::Status(status) = ask(socket, &Request::Status, timeout)? else {
+        bail!(not_an_answer(socket));
+    };
+    Ok(status)
 }
 
 fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Answer> {

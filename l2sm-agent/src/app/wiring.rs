@@ -6,11 +6,17 @@ use std::{
 };
 
 use l2sm_api::grpc::v1::{AttachReply, AttachRequest, DetachReply, DetachRequest};
+use l2sm_core::{
+    image::{Hook, Program},
+    instructions::Port,
+    model::ObjectKey,
+};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
+use super::found;
 use crate::{
-    cni::{Controller, Inside, Node, Unseen},
+    cni::{Controller, Found, Inside, Node, Unseen},
     controller::Client,
     netlink::{
         LinksError,
@@ -58,6 +64,23 @@ impl Node for OnNode {
         let names = veths::names_in(&netns).map_err(|why| unseen(&why))?;
         let names = names.into_iter().map(|(name, _mac)| name).collect();
         Ok(Inside { inode: netns.inode(), names })
+    }
+
+    async fn find(&self, key: &ObjectKey, port: &Port) -> Result<Found, String> {
+        let (of, wanted) = (key.clone(), port.clone());
+        let looked = tokio::task::spawn_blocking(move || found::find_ends(&of, &wanted)).await;
+        let (mut found, device) =
+            looked.map_err(|why| why.to_string())?.map_err(|why| why.to_string())?;
+        let (reply, read) = oneshot::channel();
+        let asked = self.0.send(Signal::Read(reply));
+        asked.map_err(|_gone| "the reconciler is gone".to_owned())?;
+        let image = read.await.map_err(|_gone| "the reconciler is gone".to_owned())?;
+        let image = image.map_err(|why| why.to_string())?;
+        if let Some(device) = device {
+            found.entry = image.ports.get(&device.0).copied();
+            found.attached = image.hooks.contains(&Hook { device, program: Program::PortRx });
+        }
+        Ok(found)
     }
 
     async fn counters(&self) -> Result<Counters, String> {

@@ -5,15 +5,20 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use ipnet::IpNet;
 use l2sm_api::{
     grpc::{Revision, address_bytes, read_mac, read_net, v1, write_net},
-    socket::{Attach, Attached, Fault},
+    socket::{Attach, Attached, ContainerInterface, Detach, Fault},
 };
 use l2sm_common::mac::Mac;
-use l2sm_core::{instructions::Instructions, model::ObjectKey};
+use l2sm_core::{
+    instructions::{Instructions, Port},
+    model::ObjectKey,
+};
 use tokio::time::{Instant, timeout_at};
+use tonic::Code;
 
 use super::{
     Controller, Inside, Node, Service,
     fault::{FaultOf, INVALID, TRY_AGAIN, fault, refusal},
+    records::Record,
 };
 
 /// An attachment that is not programmed within this fails, with nothing left behind.
@@ -30,36 +35,106 @@ impl<C: Controller, N: Node> Service<C, N> {
             return Err(fault(INVALID, "attach: network and netns are needed").into());
         }
         let network = ObjectKey::new(super::namespace(&request.namespace), &request.network);
-        let addresses = request.ips.iter().map(|text| read_wish(text));
-        let addresses = addresses.collect::<Result<Vec<_>, FaultOf>>()?;
-        let mac = request.mac.as_deref().map(read_mac_wish).transpose()?;
+        let wish = Wish::read(&request)?;
+        // An attachment that is to be released must not be taken for this one.
+        timeout_at(deadline, self.take_notes()).await.map_err(|_late| late(None))?;
         let inside = self.look(&request.netns).await?;
-        let naming = self.naming.lock().await;
+        let granted = self.ask_for(&request, &network, wish, &inside, deadline).await?;
+        let of = container_of(&request, &granted.attached.ifname);
+        if let Some(of) = &of {
+            self.record(of, &request, &granted.key, inside.inode).await;
+        }
+        if let Err(why) = self.wait_programmed(&granted, &network, deadline).await {
+            if !granted.existed {
+                self.release(&BTreeSet::from([granted.key.clone()])).await;
+            }
+            return Err(why);
+        }
+        self.notes.get().zip(of).inspect(|(notes, of)| notes.forget(of));
+        Ok(granted.attached)
+    }
+
+    /// Has the controller make the attachment.
+    async fn ask_for(
+        &self,
+        request: &Attach,
+        network: &ObjectKey,
+        wish: Wish,
+        inside: &Inside,
+        deadline: Instant,
+    ) -> Result<Granted, FaultOf> {
+        let naming = timeout_at(deadline, self.naming.lock()).await.map_err(|_late| late(None))?;
         self.tell_releases().await;
         let known = self.desired.borrow().effective();
-        let ifname = choose_name(&known, &inside, &network, &request)?;
+        let ifname = choose_name(&known, inside, network, request)?;
         let asked = v1::AttachRequest {
             node: self.identity.node.clone(),
             network: Some(network.clone().into()),
             netns: request.netns.clone(),
             netns_inode: inside.inode,
-            ifname,
-            addresses,
-            mac: mac.map(|mac| mac.0.to_vec()).unwrap_or_default(),
-            pod: request.pod.unwrap_or_default(),
-            container_id: request.container_id.unwrap_or_default(),
+            ifname: ifname.clone(),
+            addresses: wish.addresses,
+            mac: wish.mac.map(|mac| mac.0.to_vec()).unwrap_or_default(),
+            pod: request.pod.clone().unwrap_or_default(),
+            container_id: request.container_id.clone().unwrap_or_default(),
         };
-        let granted = self.controller.attach(asked).await;
+        let followed = self.controller.attaches_by_request().is_some();
+        let granted = timeout_at(deadline, self.controller.attach(asked)).await;
         drop(naming);
-        let granted = Granted::read(granted.map_err(|status| refusal(&status))?)?;
-        let existed = known.ports.contains_key(&granted.key);
-        if let Err(why) = self.wait_programmed(&granted, &network, deadline).await {
-            if !existed {
-                self.release(&BTreeSet::from([granted.key.clone()])).await;
-            }
-            return Err(why);
+        let doubtful = match granted {
+            Ok(Ok(reply)) => match Granted::read(reply, &known) {
+                Ok(granted) => return Ok(granted),
+                Err(why) => why,
+            },
+            Ok(Err(status)) if is_definite(status.code()) => return Err(refusal(&status).into()),
+            Ok(Err(status)) => refusal(&status).into(),
+            Err(_elapsed) => late(None),
+        };
+        let here = |port: &Port| port.netns_inode == inside.inode && port.ifname == ifname;
+        if followed && !known.ports.values().any(here) {
+            self.undo(request, ifname, inside.inode).await;
         }
-        Ok(granted.attached)
+        Err(doubtful)
+    }
+
+    /// Removes an attachment that the controller may have made, although it did not say so.
+    async fn undo(&self, request: &Attach, ifname: String, inode: u64) {
+        let of = container_of(request, &ifname);
+        let release = release_of(request, ifname);
+        if self.detach_unseen(&release, inode).await {
+            return;
+        }
+        if let Some(of) = of {
+            self.note_release(&of, &release);
+        }
+    }
+
+    /// Removes an attachment that was made for a runtime which does not wait for it any more.
+    pub(super) async fn undo_unheard(&self, request: &Attach, attached: &Attached) {
+        let Some(of) = container_of(request, &attached.ifname) else { return };
+        tracing::info!(container = of.container_id, ifname = of.ifname, "nobody heard of it");
+        let release = release_of(request, of.ifname.clone());
+        if let Err(why) = self.detach_container(&release).await {
+            tracing::debug!(why = why.message, "a note waits");
+            self.note_release(&of, &release);
+        }
+    }
+
+    /// Notes which container has the attachment: DEL and GC ask by it.
+    async fn record(&self, of: &ContainerInterface, request: &Attach, key: &ObjectKey, inode: u64) {
+        let record = Record {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            config: request.config.clone(),
+            netns_inode: inode,
+            pod_namespace: request.pod_namespace.clone(),
+            pod: request.pod.clone(),
+            pod_uid: request.pod_uid.clone(),
+        };
+        let recorded = self.records.lock().await.add(of.clone(), record);
+        if let Err(why) = recorded {
+            tracing::warn!(%why, "a container's attachment is not recorded on disk");
+        }
     }
 
     /// Waits until the attachment is in the kernel.
@@ -84,25 +159,80 @@ impl<C: Controller, N: Node> Service<C, N> {
             }
             if !matches!(timeout_at(deadline, outcomes.changed()).await, Ok(Ok(()))) {
                 let why = outcomes.borrow().node_error().map(ToString::to_string);
-                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                let waited = PATIENCE.as_secs();
-                let message = format!("attach: not programmed within {waited} s{why}");
-                return Err(fault(TRY_AGAIN, message).into());
+                return Err(late(why));
             }
         }
+    }
+}
+
+/// The fault of what took too long.
+fn late(why: Option<String>) -> FaultOf {
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let waited = PATIENCE.as_secs();
+    fault(TRY_AGAIN, format!("attach: not programmed within {waited} s{why}")).into()
+}
+
+/// Whether a refusal says that nothing was made.
+fn is_definite(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Unimplemented
+    )
+}
+
+/// The interface of the runtime's container; `None`: no runtime asks.
+fn container_of(request: &Attach, ifname: &str) -> Option<ContainerInterface> {
+    let container_id = request.container_id.clone().filter(|id| !id.is_empty())?;
+    Some(ContainerInterface { container_id, ifname: ifname.to_owned() })
+}
+
+/// The request that undoes `request`.
+fn release_of(request: &Attach, ifname: String) -> Detach {
+    Detach {
+        network: Some(request.network.clone()),
+        namespace: request.namespace.clone(),
+        netns: request.netns.clone(),
+        ifname: Some(ifname),
+        container_id: request.container_id.clone(),
+    }
+}
+
+/// What is asked of the controller beyond the network.
+#[derive(Debug)]
+struct Wish {
+    addresses: Vec<v1::Address>,
+    mac: Option<Mac>,
+}
+
+impl Wish {
+    fn read(request: &Attach) -> Result<Self, FaultOf> {
+        let addresses = request.ips.iter().map(|text| read_wish(text));
+        let addresses = addresses.collect::<Result<Vec<_>, FaultOf>>()?;
+        let mac = request.mac.as_deref().map(read_mac_wish).transpose()?;
+        Ok(Self { addresses, mac })
     }
 }
 
 /// What the controller made.
 #[derive(Debug)]
 struct Granted {
+    /// It was known here before.
+    existed: bool,
     key: ObjectKey,
     revision: Revision,
     attached: Attached,
 }
 
 impl Granted {
-    fn read(reply: v1::AttachReply) -> Result<Self, FaultOf> {
+    fn read(reply: v1::AttachReply, known: &Instructions) -> Result<Self, FaultOf> {
         let unreadable = |why: String| {
             FaultOf(fault(TRY_AGAIN, format!("attach: the controller's answer: {why}")))
         };
@@ -119,7 +249,9 @@ impl Granted {
             vni: port.vni,
             mtu: port.mtu,
         };
-        Ok(Self { key: key.into(), revision: revision.into(), attached })
+        let key = ObjectKey::from(key);
+        let existed = known.ports.contains_key(&key);
+        Ok(Self { existed, key, revision: revision.into(), attached })
     }
 }
 

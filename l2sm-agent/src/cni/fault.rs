@@ -1,18 +1,20 @@
 //! Faults and their CNI codes.
 
-use l2sm_api::socket::Fault;
+use l2sm_api::{cni::code, socket::Fault};
 use tonic::{Code, Status};
 
 use super::Unseen;
 
+/// There is no such container, or not here.
+pub(super) const UNKNOWN_CONTAINER: u32 = code::UNKNOWN_CONTAINER;
 /// Invalid environment: the namespace (CNI 1.1 "Error").
-pub(super) const ENVIRONMENT: u32 = 4;
+pub(super) const ENVIRONMENT: u32 = code::ENVIRONMENT;
 /// The request cannot be read.
-pub(super) const UNDECODABLE: u32 = 6;
+pub(super) const UNDECODABLE: u32 = code::DECODE;
 /// The request cannot be right, now or later.
-pub(super) const INVALID: u32 = 7;
+pub(super) const INVALID: u32 = code::CONFIG;
 /// What stands in the way can go away.
-pub(super) const TRY_AGAIN: u32 = 11;
+pub(super) const TRY_AGAIN: u32 = code::TRY_AGAIN;
 
 /// A fault with this code.
 pub(super) fn fault(code: u32, message: impl Into<String>) -> Fault {

@@ -37,6 +37,11 @@ impl Journal {
         Ok(Self { path, keys: keys.collect() })
     }
 
+    /// The state directory.
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
     /// Attachments released.
     pub fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
         self.keys.iter()

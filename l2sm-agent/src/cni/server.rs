@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use l2sm_api::socket::{Reply, Request};
+use l2sm_api::socket::{Answer, Reply, Request};
 use nix::sys::stat::{Mode, umask};
 use thiserror::Error;
 use tokio::{
@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Controller, Node, Service,
     fault::{UNDECODABLE, fault},
+    notes::Notes,
 };
 
 /// Longest request, bytes.
@@ -66,7 +67,8 @@ impl Listener {
         Ok(Self { listener: listener.map_err(failed)?, path: path.to_owned() })
     }
 
-    /// Serves connections for as long as the agent runs.
+    /// Serves connections, and the notes of those that found no agent, for as long as the agent
+    /// runs.
     ///
     /// # Errors
     /// The socket failed.
@@ -74,6 +76,15 @@ impl Listener {
         &self,
         service: Arc<Service<C, N>>,
     ) -> io::Result<()> {
+        let notes = service.notes.get_or_init(|| Notes::beside(&self.path));
+        tracing::debug!(?notes, "serving the socket");
+        tokio::select! {
+            failed = self.accept(Arc::clone(&service)) => failed,
+            () = service.take_notes_forever() => Ok(()),
+        }
+    }
+
+    async fn accept<C: Controller, N: Node>(&self, service: Arc<Service<C, N>>) -> io::Result<()> {
         loop {
             let (stream, _peer) = self.listener.accept().await?;
             let service = Arc::clone(&service);
@@ -108,14 +119,21 @@ async fn converse<C: Controller, N: Node>(
         }
         let cut =
             line.last() != Some(&b'\n') && line.len() >= usize::try_from(LINE_MAX).unwrap_or(0);
-        let reply = match serde_json::from_slice::<Request>(&line) {
+        let request = serde_json::from_slice::<Request>(&line);
+        let reply = match &request {
             _ if cut => Reply::Error(fault(UNDECODABLE, "request: longer than 64 KiB")),
-            Ok(request) => service.answer(request).await,
+            Ok(request) => service.answer(request.clone()).await,
             Err(why) => Reply::Error(fault(UNDECODABLE, format!("request: {why}"))),
         };
         let mut bytes = serde_json::to_vec(&reply)?;
         bytes.push(b'\n');
-        write.write_all(&bytes).await?;
+        let written = write.write_all(&bytes).await;
+        if let (Err(_), Ok(Request::Attach(request)), Reply::Ok(Answer::Attached(attached))) =
+            (&written, &request, &reply)
+        {
+            service.undo_unheard(request, attached).await;
+        }
+        written?;
         if cut {
             return Ok(());
         }

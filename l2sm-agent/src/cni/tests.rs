@@ -1,3 +1,5 @@
+mod containers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex as Blocking,
@@ -65,6 +67,10 @@ impl Controller for Fake {
     async fn attach(&self, request: AttachRequest) -> Result<AttachReply, Status> {
         let network: ObjectKey = request.network.clone().unwrap_or_default().into();
         self.check(format!("attach {network} {}", request.ifname))?;
+        if network.name == "mute" {
+            *self.away.lock().unwrap() = true;
+            return Err(Status::unknown("transport error"));
+        }
         if network.name == "missing" {
             return Err(Status::not_found(format!("no network {network}")));
         }
@@ -125,6 +131,11 @@ impl Node for FakeNode {
             return Err(Unseen::Gone(format!("network namespace {path}: no such file")));
         }
         Ok(Inside { inode: INODE, names: self.names.clone() })
+    }
+
+    async fn find(&self, _key: &ObjectKey, port: &Port) -> Result<Found, String> {
+        let end = PodEnd { joined: true, mac: Some(port.mac), mtu: port.mtu, ..PodEnd::default() };
+        Ok(Found { pod_end: Some(end), host_name: "l2sm0".to_owned(), ..Found::default() })
     }
 
     async fn counters(&self) -> Result<Counters, String> {

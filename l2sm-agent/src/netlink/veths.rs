@@ -305,6 +305,24 @@ pub fn names_in(netns: &Netns) -> Result<Vec<(String, Option<Mac>)>, LinksError>
     Ok(links.into_iter().map(|link| (link.name, link.mac)).collect())
 }
 
+/// The interface of that name in a namespace, and its addresses.
+///
+/// # Errors
+/// The namespace cannot be entered or read.
+pub fn interface_in(
+    netns: &Netns,
+    name: &str,
+) -> Result<Option<(Link, BTreeSet<IpNet>)>, LinksError> {
+    netns.run(|pod| {
+        let links = links::dump_links(pod)?;
+        let Some(link) = links.into_iter().find(|link| link.name == name) else {
+            return Ok(None);
+        };
+        let addresses = addresses_of(pod, link.index)?;
+        Ok(Some((link, addresses)))
+    })
+}
+
 /// Own global addresses, by ifindex.
 ///
 /// # Errors

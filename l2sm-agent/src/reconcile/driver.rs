@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use l2sm_core::image::Image;
 use tokio::sync::{oneshot, watch};
 
 use super::Reconciler;
@@ -31,6 +32,8 @@ pub enum Signal {
     Node,
     /// Somebody wants the counters.
     Count(oneshot::Sender<Result<Counters, DatapathError>>),
+    /// Somebody wants what the maps and hooks hold.
+    Read(oneshot::Sender<Result<Image, DatapathError>>),
     /// No more passes.
     Stop,
 }
@@ -72,7 +75,7 @@ impl Driver {
     /// Waits for the next pass; false: there is none.
     fn wait<D: Datapath, L: Links>(
         &self,
-        reconciler: &Reconciler<D, L>,
+        reconciler: &mut Reconciler<D, L>,
         started: Instant,
         mut due: Instant,
     ) -> bool {
@@ -84,6 +87,11 @@ impl Driver {
                 Ok(Signal::Count(reply)) => {
                     if reply.send(reconciler.counters()).is_err() {
                         tracing::debug!("nobody waits for the counters any more");
+                    }
+                }
+                Ok(Signal::Read(reply)) => {
+                    if reply.send(reconciler.read_afresh(Instant::now())).is_err() {
+                        tracing::debug!("nobody waits for the image any more");
                     }
                 }
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
         ips: args.ips.clone(),
         mac: args.mac.clone(),
         pod: args.netns.label(),
-        container_id: None,
+        ..Attach::default()
     };
     let attached = agent::attach(common.socket(), request, common.timeout)?;
     match args.output {

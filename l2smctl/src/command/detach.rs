@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
         namespace: common.namespace().to_owned(),
         netns: args.netns.path()?,
         ifname: args.ifname.clone(),
+        container_id: None,
     };
     let netns = request.netns.clone();
     let removed = agent::detach(common.socket(), request, common.timeout)?;

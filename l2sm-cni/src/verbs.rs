@@ -1,0 +1,166 @@
+//! The six verbs.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use l2sm_api::{
+    cni::{self, Version, code},
+    socket::{Answer, Attach, Check, ContainerInterface, Detach, Gc, Request},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    agent::{Unanswered, ask, leave_note, unexpected},
+    environment::{Add, Environment},
+    failure::Failure,
+    input::Config,
+};
+
+/// The agent itself gives ADD up after 20 s, and then undoes it.
+const ADD_PATIENCE: Duration = Duration::from_secs(22);
+/// The other verbs take a moment only.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Does what a verb says; what to print.
+///
+/// # Errors
+/// What the specification has an error code for.
+pub(crate) fn run(verb: &Environment, config: &Config) -> Result<Option<Value>, Failure> {
+    let socket = config.rest.socket.clone().unwrap_or_else(|| PathBuf::from(cni::SOCKET));
+    match verb {
+        Environment::Add(add) => run_add(add, config, &socket).map(Some),
+        Environment::Del(plug, netns) => run_del(plug, netns, config, &socket).map(|()| None),
+        Environment::Check(plug, netns) => run_check(plug, netns, config, &socket).map(|()| None),
+        Environment::Gc => run_gc(config, &socket).map(|()| None),
+        Environment::Status => run_status(config, &socket).map(|()| None),
+        Environment::Version => Ok(Some(json!({
+            "cniVersion": config.version.as_str(),
+            "supportedVersions": Version::ALL.map(Version::as_str),
+        }))),
+    }
+}
+
+fn run_add(add: &Add, config: &Config, socket: &Path) -> Result<Value, Failure> {
+    let request = Attach {
+        network: network(config)?,
+        namespace: namespace(config),
+        netns: add.netns.clone(),
+        ifname: Some(add.plug.ifname.clone()),
+        ips: config.rest.runtime_config.ips.clone(),
+        mac: config.rest.runtime_config.mac.clone(),
+        pod: add.pod.name.clone(),
+        container_id: Some(add.plug.container_id.clone()),
+        config: Some(config.rest.name.clone()),
+        pod_namespace: add.pod.namespace.clone(),
+        pod_uid: add.pod.uid.clone(),
+    };
+    let attached = match ask(socket, &Request::Attach(request), ADD_PATIENCE) {
+        Ok(Answer::Attached(attached)) => attached,
+        Ok(_other) => return Err(unexpected("not to attach")),
+        Err(unanswered) => {
+            // It may have been made, or be made yet: nothing must stay behind.
+            if matches!(unanswered, Unanswered::Silent(_)) {
+                leave_note(socket, &add.plug, &release(&add.plug, &add.netns, config))?;
+            }
+            return Err(unanswered.into_failure(socket, code::TRY_AGAIN));
+        }
+    };
+    let before = config.rest.prev_result.clone();
+    Ok(cni::result(config.version, before, &add.netns, &attached))
+}
+
+/// Succeeds when there is nothing to remove, and when nobody is there to remove it: then the agent
+/// does when it is back. The interface goes with its namespace.
+fn run_del(
+    plug: &ContainerInterface,
+    netns: &str,
+    config: &Config,
+    socket: &Path,
+) -> Result<(), Failure> {
+    let release = release(plug, netns, config);
+    match ask(socket, &Request::Detach(release.clone()), PATIENCE) {
+        Ok(_names) => Ok(()),
+        Err(Unanswered::NoAgent(_) | Unanswered::Silent(_)) => leave_note(socket, plug, &release),
+        Err(Unanswered::Refused(failure)) => Err(failure),
+    }
+}
+
+fn run_check(
+    plug: &ContainerInterface,
+    netns: &str,
+    config: &Config,
+    socket: &Path,
+) -> Result<(), Failure> {
+    let told = config.rest.prev_result.as_ref();
+    let (mac, ips) = told.map(|told| cni::told(told, &plug.ifname, netns)).unwrap_or_default();
+    let request = Request::Check(Check {
+        network: network(config)?,
+        namespace: namespace(config),
+        netns: netns.to_owned(),
+        ifname: plug.ifname.clone(),
+        mac,
+        ips,
+    });
+    let answer = ask(socket, &request, PATIENCE);
+    let answer = answer.map_err(|why| why.into_failure(socket, code::TRY_AGAIN))?;
+    let Answer::Checked(damage) = answer else {
+        return Err(unexpected("not to check"));
+    };
+    if damage.is_empty() {
+        return Ok(());
+    }
+    let of = format!("{} of {}", plug.ifname, plug.container_id);
+    Err(Failure::new(code::DAMAGED, format!("attachment {of}: {}", damage.join("; "))))
+}
+
+/// Without a list of what is valid nothing is known to be stale.
+fn run_gc(config: &Config, socket: &Path) -> Result<(), Failure> {
+    let Some(valid) = config.rest.valid_attachments.clone() else {
+        return Ok(());
+    };
+    let request = Request::Gc(Gc { config: config.rest.name.clone(), valid });
+    match ask(socket, &request, PATIENCE) {
+        Ok(Answer::Collected(_gone)) => Ok(()),
+        Ok(_other) => Err(unexpected("not to gc")),
+        Err(why) => Err(why.into_failure(socket, code::TRY_AGAIN)),
+    }
+}
+
+/// Without a network of its own, the configuration needs nothing of us that could be missing: a
+/// runtime asks for the status of a whole list, and would take the node for broken.
+fn run_status(config: &Config, socket: &Path) -> Result<(), Failure> {
+    if config.rest.network.is_none() {
+        return Ok(());
+    }
+    let answer = ask(socket, &Request::Status, PATIENCE);
+    let answer = answer.map_err(|why| why.into_failure(socket, code::NOT_AVAILABLE))?;
+    let Answer::Status(status) = answer else {
+        return Err(unexpected("not to status"));
+    };
+    if status.controller.is_some() {
+        return Ok(());
+    }
+    let message = format!("the agent at {}: no controller is connected", socket.display());
+    Err(Failure::new(code::LIMITED, message))
+}
+
+fn release(plug: &ContainerInterface, netns: &str, config: &Config) -> Detach {
+    Detach {
+        network: config.rest.network.clone().filter(|name| !name.is_empty()),
+        namespace: namespace(config),
+        netns: netns.to_owned(),
+        ifname: Some(plug.ifname.clone()),
+        container_id: Some(plug.container_id.clone()),
+    }
+}
+
+fn network(config: &Config) -> Result<String, Failure> {
+    let network = config.rest.network.clone().filter(|name| !name.is_empty());
+    network.ok_or_else(|| Failure::config("network: is required; expected an L2Network's name"))
+}
+
+fn namespace(config: &Config) -> String {
+    config.rest.namespace.clone().unwrap_or_default()
+}
