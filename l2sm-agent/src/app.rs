@@ -14,6 +14,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, mpsc as blocking},
     thread,
+    time::Instant,
 };
 
 use anyhow::{Context, bail};
@@ -98,7 +99,7 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
         uplinks: settings.underlay.devices.clone(),
         features: vec![feature(datapath.attaching()).to_owned()],
     };
-    let reconciler = Reconciler::new(datapath, links, &identity.node);
+    let reconciler = Reconciler::new(datapath, links, &identity.node, Instant::now());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

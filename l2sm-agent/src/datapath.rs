@@ -12,10 +12,10 @@ mod maps;
 mod memory;
 mod object;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_common::maps::{DropKey, Traffic};
-use l2sm_core::{diff::Change, image::Image};
+use l2sm_core::{diff::Change, image::Image, slow_path::SlowPathCount};
 
 pub use self::{
     bpffs::{ensure_bpffs, remove_pins},
@@ -47,6 +47,12 @@ pub trait Datapath {
     /// # Errors
     /// When the map cannot be read.
     fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError>;
+
+    /// Packets on the slow path, over these slots and all CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    fn slow_path(&self, slots: &BTreeSet<u32>) -> Result<SlowPathCount, DatapathError>;
 
     /// Drops by slot and reason, all CPUs together.
     ///

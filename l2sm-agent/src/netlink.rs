@@ -52,6 +52,9 @@ pub trait Links {
     /// The kernel refused.
     fn observe(&mut self, remotes: &[&[IpAddr]], settled: bool) -> Result<Local, LinksError>;
 
+    /// What the last [`Links::observe`] missed of the underlay, one line each: devices, addresses.
+    fn underlay_faults(&self) -> Vec<String>;
+
     /// Makes the veths that are missing and corrects those that differ; an outcome for each.
     ///
     /// # Errors

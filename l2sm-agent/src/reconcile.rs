@@ -2,6 +2,7 @@
 //!
 //! Single-threaded, and blind to where it runs: it sees [`Datapath`] and [`Links`] only.
 
+mod conditions;
 mod driver;
 mod errors;
 
@@ -12,11 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use l2sm_common::maps::ConfigEntry;
 use l2sm_core::{
     diff::{self, Change},
     image::{Image, Local, LocalPort, image},
     instructions::Instructions,
     model::ObjectKey,
+    slow_path::SlowPathWatch,
 };
 
 pub use self::driver::{Driver, Signal};
@@ -24,7 +27,7 @@ use self::errors::Errors;
 use crate::{
     datapath::{Datapath, DatapathError},
     netlink::{Links, veths::host_name},
-    state::{Counters, Desired, Outcome},
+    state::{Counters, Desired, Outcome, Totals},
 };
 
 /// A flood list outlives the last reference to it by this much: frames may be on their way along it.
@@ -44,7 +47,15 @@ pub struct Reconciler<D, L> {
     read_at: Option<Instant>,
     /// Flood lists that nothing names any more, and since when.
     retired: BTreeMap<u32, Instant>,
+    slow_path: SlowPathWatch,
+    /// Counter slots of the networks here.
+    slots: BTreeSet<u32>,
+    /// When this was made: the slow path's time is counted from here.
+    started: Instant,
+    /// An image has been applied.
+    applied: bool,
     passes: u64,
+    totals: Totals,
 }
 
 /// The result of a pass.
@@ -57,8 +68,8 @@ pub struct Pass {
 }
 
 impl<D: Datapath, L: Links> Reconciler<D, L> {
-    /// A reconciler of the node `node`.
-    pub fn new(datapath: D, links: L, node: impl Into<String>) -> Self {
+    /// A reconciler of the node `node`; `started`: now.
+    pub fn new(datapath: D, links: L, node: impl Into<String>, started: Instant) -> Self {
         Self {
             datapath,
             links,
@@ -66,7 +77,12 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             actual: None,
             read_at: None,
             retired: BTreeMap::new(),
+            slow_path: SlowPathWatch::default(),
+            slots: BTreeSet::new(),
+            started,
+            applied: false,
             passes: 0,
+            totals: Totals::default(),
         }
     }
 
@@ -84,7 +100,39 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         }
         run.outcome.pass = self.passes;
         run.outcome.errors = run.errors.into_list();
+        self.conclude(&mut run.outcome, run.udp_port, run.full.as_deref());
         Pass { outcome: run.outcome, again: run.again }
+    }
+
+    /// Looks whether what is handed up comes back; true: what to do about it has changed.
+    pub fn watch_slow_path(&mut self, now: Instant) -> bool {
+        match self.datapath.slow_path(&self.slots) {
+            Ok(count) => self.slow_path.observe(now.duration_since(self.started), count),
+            Err(why) => {
+                tracing::debug!(%why, "the slow path's counters");
+                false
+            }
+        }
+    }
+
+    /// Adds up, and says what holds of the node.
+    fn conclude(&mut self, outcome: &mut Outcome, udp_port: u16, full: Option<&str>) {
+        self.totals.changes += u64::try_from(outcome.changes).unwrap_or_default();
+        self.totals.failures += u64::try_from(outcome.failures).unwrap_or_default();
+        let failed = outcome.failures > 0 || !outcome.errors.is_empty();
+        self.totals.failed_passes += u64::from(failed);
+        outcome.totals = self.totals;
+        outcome.applied = self.applied;
+        outcome.conditions = vec![
+            conditions::slow_path(self.slow_path.is_blocked(), udp_port),
+            conditions::underlay(&self.links.underlay_faults()),
+            conditions::maps(full),
+        ];
+    }
+
+    /// Adds the time that a pass took to the sums of the passes after it.
+    pub fn add_time(&mut self, took: Duration) {
+        self.totals.took += took;
     }
 
     /// The counters as they stand.
@@ -121,7 +169,10 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             self.links.ensure_devices()?;
         }
         let instructions = Arc::clone(&run.instructions);
-        let local = self.observe(&instructions, desired.complete, run)?;
+        let mut local = self.observe(&instructions, desired.complete, run)?;
+        local.slow_path_blocked = self.slow_path.is_avoided();
+        run.udp_port = local.udp_port;
+        run.outcome.vteps.clone_from(&local.addresses);
         run.outcome.underlay_mtu =
             local.uplinks.values().map(|uplink| uplink.mtu).min().unwrap_or_default();
         let mut actual = self.read(now)?;
@@ -129,18 +180,27 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         run.errors.problems(&problems, &instructions);
         let changes = diff::diff(&wanted, &actual);
         if !desired.complete {
+            self.applied |= desired.revision.is_some() && actual.config.is_some();
             let refresh = changes.into_iter().filter(|change| is_refresh(change, &actual));
             let refresh: Vec<_> = refresh.collect();
             self.apply(&refresh, &mut actual, &local, now, run);
             self.remove_released(desired, run);
-            self.actual = (run.outcome.failures == 0).then_some(actual);
+            self.keep(actual, run);
             return Ok(());
         }
         self.apply(&changes, &mut actual, &local, now, run);
         self.remove_veths(&instructions, run);
         run.finish(desired, &local, &actual);
-        self.actual = (run.outcome.failures == 0).then_some(actual);
+        self.applied = true;
+        self.keep(actual, run);
         Ok(())
+    }
+
+    /// Remembers what the maps hold now.
+    fn keep(&mut self, actual: Image, run: &mut Run) {
+        run.outcome.entries = conditions::entries(&actual);
+        self.slots = actual.segments.values().map(|segment| segment.slot).collect();
+        self.actual = (run.outcome.failures == 0).then_some(actual);
     }
 
     /// What the node knows by itself. Ports are made only once it is known which there should be.
@@ -202,7 +262,10 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
                     run.outcome.changes += 1;
                 }
                 Err(why) => {
-                    tracing::warn!(%change, %why, "a change failed");
+                    tracing::debug!(%change, %why, "a change failed");
+                    if matches!(why, DatapathError::MapFull { .. }) && run.full.is_none() {
+                        run.full = Some(why.to_string());
+                    }
                     run.outcome.failures += 1;
                     run.errors.change(change, &why, actual, local, &run.instructions);
                 }
@@ -268,6 +331,10 @@ struct Run {
     outcome: Outcome,
     errors: Errors,
     again: Option<Instant>,
+    /// UDP port of tunnels; 0: not seen.
+    udp_port: u16,
+    /// The first map that was found full.
+    full: Option<String>,
 }
 
 impl Run {
@@ -277,6 +344,8 @@ impl Run {
             outcome: Outcome::default(),
             errors: Errors::new(node),
             again: None,
+            udp_port: 0,
+            full: None,
         }
     }
 
@@ -303,7 +372,14 @@ impl Run {
 /// Whether a change only follows the underlay for a VTEP that is programmed: the header of a path,
 /// which must stay right while the controller is away.
 fn is_refresh(change: &Change, actual: &Image) -> bool {
-    matches!(change, Change::PutVtep(id, _entry) if actual.vteps.contains_key(id))
+    match (change, actual.config) {
+        (Change::PutVtep(id, _entry), _) => actual.vteps.contains_key(id),
+        // Whether the slow path is blocked.
+        (Change::PutConfig(entry), Some(before)) => {
+            *entry == ConfigEntry { flags: entry.flags, ..before }
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 pub use l2sm_api::grpc::Revision;
@@ -87,7 +88,50 @@ pub struct Outcome {
     pub slots: BTreeMap<u32, ObjectKey>,
     /// Least MTU of the uplinks that exist, bytes; 0: there is none.
     pub underlay_mtu: u32,
+    /// Own VTEP addresses, preferred first; they may change while the agent runs.
+    pub vteps: Vec<IpAddr>,
+    /// What holds of the node itself: each kind once.
+    pub conditions: Vec<NodeCondition>,
+    /// Entries of each map that only the agent writes.
+    pub entries: BTreeMap<&'static str, u64>,
+    /// The programs run and the maps hold an image: of this process, or of the one before.
+    pub applied: bool,
+    /// Of all passes so far.
+    pub totals: Totals,
 }
+
+/// Sums over all passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Passes in which something failed.
+    pub failed_passes: u64,
+    /// Changes made.
+    pub changes: u64,
+    /// Changes refused, and devices that could not be made.
+    pub failures: u64,
+    /// Time that passes took.
+    pub took: Duration,
+}
+
+/// Something that holds of the node itself, or does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeCondition {
+    /// In CamelCase: [`SLOW_PATH_BLOCKED`], ...
+    pub kind: &'static str,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Why, in CamelCase.
+    pub reason: &'static str,
+    /// Why, in one line; empty where there is nothing to say.
+    pub message: String,
+}
+
+/// The host drops what is handed up to `l2sm-vxlan`.
+pub const SLOW_PATH_BLOCKED: &str = "SlowPathBlocked";
+/// An underlay device or a VTEP address is not there.
+pub const UNDERLAY_MISSING: &str = "UnderlayMissing";
+/// A map has no room.
+pub const MAP_FULL: &str = "MapFull";
 
 impl Outcome {
     /// What stands in the way of an attachment: a failure of its own, or of its network's entries.

@@ -97,7 +97,7 @@ fn ip(arguments: &[&str]) -> String {
 
 fn links() -> KernelLinks {
     let addresses = vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-    let underlay = Underlay { devices: vec!["eth0".to_owned()], addresses };
+    let underlay = Underlay { devices: vec!["eth0".to_owned()], addresses, named: true };
     KernelLinks::open(Settings { underlay, udp_port: 7000, mark: 0x2000 }).unwrap()
 }
 

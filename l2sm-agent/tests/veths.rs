@@ -81,7 +81,8 @@ fn ip(arguments: &[&str]) -> String {
 }
 
 fn agent() -> KernelLinks {
-    let underlay = Underlay { devices: vec![], addresses: vec!["192.0.2.1".parse().unwrap()] };
+    let underlay =
+        Underlay { devices: vec![], addresses: vec!["192.0.2.1".parse().unwrap()], named: true };
     let mut links = KernelLinks::open(Settings { underlay, udp_port: 7000, mark: 0x2000 }).unwrap();
     links.ensure_devices().unwrap();
     links

@@ -120,6 +120,8 @@ pub struct Local {
     pub udp_port: u16,
     /// Mark bit of the slow path.
     pub mark: u32,
+    /// The host drops what is handed up ([`is_avoided`](crate::slow_path::SlowPathWatch::is_avoided)).
+    pub slow_path_blocked: bool,
 }
 
 /// A port's device.

@@ -12,5 +12,6 @@ pub mod ipam;
 pub mod mac_plan;
 pub mod model;
 pub mod plan;
+pub mod slow_path;
 pub mod vni_plan;
 pub mod world;

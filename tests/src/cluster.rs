@@ -148,6 +148,16 @@ impl Cluster {
         ClusterPod { netns, attached }
     }
 
+    /// Removes a node's underlay device, as a driver that goes away does.
+    pub fn unplug(&self, node: usize) {
+        self.nodes[node].netns.ip("link delete eth0");
+    }
+
+    /// Makes a node's underlay device again, with its address: the same name, another ifindex.
+    pub fn plug(&self, node: usize) {
+        self.nodes[node].join(&self.underlay);
+    }
+
     /// The controller's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("controller.log")).unwrap_or_default()
@@ -166,14 +176,21 @@ impl Drop for Cluster {
 impl ClusterNode {
     fn new(number: u8, underlay: &Netns, directory: &Path) -> Self {
         let netns = Netns::new(&format!("node{number}"));
-        let port = format!("n{number}");
-        join((underlay, &port), (&netns, "eth0"), UNDERLAY_MTU);
-        underlay.ip(&format!("link set {port} master ul"));
-        netns.ip(&format!("address add 192.0.2.{number}/24 dev eth0"));
-        let directory = directory.join(&port);
+        let name = format!("n{number}");
+        let directory = directory.join(&name);
         fs::create_dir(&directory).expect("can be made");
         let bpffs = PathBuf::from(format!("/sys/fs/bpf/{}", netns.name()));
-        Self { netns, name: port, directory, bpffs, agent: None }
+        let node = Self { netns, name, directory, bpffs, agent: None };
+        node.join(underlay);
+        node
+    }
+
+    /// Makes `eth0`, with the node's address.
+    fn join(&self, underlay: &Netns) {
+        join((underlay, &self.name), (&self.netns, "eth0"), UNDERLAY_MTU);
+        underlay.ip(&format!("link set {} master ul", self.name));
+        let number = self.name.trim_start_matches('n');
+        self.netns.ip(&format!("address add 192.0.2.{number}/24 dev eth0"));
     }
 
     /// Starts the agent.

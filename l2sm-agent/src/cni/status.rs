@@ -14,6 +14,8 @@ impl<C: Controller, N: Node> Service<C, N> {
         let outcome = self.outcomes.borrow().clone();
         let instructions = self.desired.borrow().effective();
         let mut errors: Vec<String> = outcome.errors.iter().map(ToString::to_string).collect();
+        let holding = outcome.conditions.iter().filter(|condition| condition.holds);
+        errors.extend(holding.map(|holds| format!("{}: {}", holds.kind, holds.message)));
         let counters = self.node.counters().await.unwrap_or_else(|why| {
             errors.push(format!("counters: {why}"));
             Counters::default()
@@ -21,7 +23,7 @@ impl<C: Controller, N: Node> Service<C, N> {
         Status {
             node: self.identity.node.clone(),
             version: self.identity.version.clone(),
-            vteps: self.identity.vteps.clone(),
+            vteps: outcome.vteps.clone(),
             udp_port: self.identity.udp_port,
             uplinks: self.identity.uplinks.clone(),
             controller: self.controller.url(),

@@ -123,12 +123,12 @@ impl Follower {
 
     /// Connects and says hello.
     async fn open(&mut self, url: &str, admission: &Admission) -> Result<Session, SessionError> {
-        // Hello tells the MTU of the underlay: the first pass has seen it.
-        let first = self.outcomes.wait_for(|outcome| outcome.pass > 0).await;
-        let underlay_mtu = first.map_err(|_closed| SessionError::Stopping)?.underlay_mtu;
+        // Hello tells the addresses and MTU of the underlay: the first pass has seen them.
+        let seen = self.outcomes.wait_for(|outcome| outcome.pass > 0).await;
+        let seen = seen.map_err(|_closed| SessionError::Stopping)?.clone();
         let channel = Box::pin(connect(url)).await?;
         let held = self.desired.borrow().clone();
-        Box::pin(Session::open(channel, &self.identity, &held, admission, underlay_mtu)).await
+        Box::pin(Session::open(channel, &self.identity, &held, admission, &seen)).await
     }
 }
 

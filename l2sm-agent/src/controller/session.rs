@@ -1,6 +1,6 @@
 //! One stream: hello, welcome, updates in, acknowledgements out.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use l2sm_api::grpc::{self, v1};
 use thiserror::Error;
@@ -53,7 +53,7 @@ pub(super) struct Session {
     assembly: Assembly,
     pub(super) welcome: v1::Welcome,
     acked: Option<(Revision, Vec<v1::ObjectError>)>,
-    reported_mtu: u32,
+    reported: Option<v1::Report>,
 }
 
 impl Session {
@@ -63,10 +63,10 @@ impl Session {
         identity: &Identity,
         held: &Desired,
         admission: &Admission,
-        underlay_mtu: u32,
+        outcome: &Outcome,
     ) -> Result<Self, SessionError> {
         let (outbound, queue) = mpsc::channel(QUEUE);
-        let hello = hello(identity, held, admission, underlay_mtu);
+        let hello = hello(identity, held, admission, outcome);
         send(&outbound, v1::from_agent::Message::Hello(hello)).await?;
         let mut client = v1::dataplane_client::DataplaneClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_MAX);
@@ -83,8 +83,7 @@ impl Session {
         };
         admission.welcome(&welcome)?;
         let assembly = Assembly::new(Arc::clone(&held.instructions));
-        let reported_mtu = underlay_mtu;
-        Ok(Self { channel, outbound, inbound, assembly, welcome, acked: None, reported_mtu })
+        Ok(Self { channel, outbound, inbound, assembly, welcome, acked: None, reported: None })
     }
 
     /// Follows until the stream ends. `accepted` is called with complete instructions.
@@ -119,10 +118,10 @@ impl Session {
 
     /// Tells what is new in an outcome; true: a revision was acknowledged.
     async fn tell(&mut self, outcome: &Outcome) -> Result<bool, SessionError> {
-        if outcome.underlay_mtu != self.reported_mtu && outcome.underlay_mtu != 0 {
-            self.reported_mtu = outcome.underlay_mtu;
-            let report = v1::Report { underlay_mtu: outcome.underlay_mtu, ..v1::Report::default() };
-            send(&self.outbound, v1::from_agent::Message::Report(report)).await?;
+        let report = report(outcome);
+        if self.reported.as_ref() != Some(&report) {
+            send(&self.outbound, v1::from_agent::Message::Report(report.clone())).await?;
+            self.reported = Some(report);
         }
         let Some(revision) = outcome.revision.clone() else { return Ok(false) };
         if revision.source != self.welcome.source {
@@ -152,15 +151,15 @@ fn hello(
     identity: &Identity,
     held: &Desired,
     admission: &Admission,
-    underlay_mtu: u32,
+    outcome: &Outcome,
 ) -> v1::Hello {
     v1::Hello {
         node: identity.node.clone(),
-        vtep_addresses: identity.vteps.iter().map(|own| grpc::address_bytes(*own)).collect(),
+        vtep_addresses: addresses(&outcome.vteps),
         udp_port: u32::from(identity.udp_port),
         agent_version: identity.version.clone(),
         abi: l2sm_common::abi::ABI,
-        underlay_mtu,
+        underlay_mtu: outcome.underlay_mtu,
         have: admission.known().cloned().map(Into::into),
         have_digest: match admission.known() {
             Some(_) => grpc::digest(&held.instructions).to_vec(),
@@ -168,6 +167,26 @@ fn hello(
         },
         features: identity.features.clone(),
     }
+}
+
+/// What the node is now; of MTU and addresses, nothing where there is none.
+fn report(outcome: &Outcome) -> v1::Report {
+    let conditions = outcome.conditions.iter().map(|condition| v1::NodeCondition {
+        r#type: condition.kind.to_owned(),
+        status: condition.holds,
+        reason: condition.reason.to_owned(),
+        message: condition.message.clone(),
+    });
+    v1::Report {
+        conditions: conditions.collect(),
+        vtep_addresses: addresses(&outcome.vteps),
+        underlay_mtu: outcome.underlay_mtu,
+        features: Vec::new(),
+    }
+}
+
+fn addresses(own: &[IpAddr]) -> Vec<Vec<u8>> {
+    own.iter().map(|own| grpc::address_bytes(*own)).collect()
 }
 
 fn object_error(error: &crate::state::ObjectError) -> v1::ObjectError {

@@ -1,7 +1,10 @@
 //! The kernel behind [`Datapath`]: loads the object, opens or makes the pinned
 //! maps, and keeps the pinned links running this object's programs.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use l2sm_common::{
     abi,
@@ -10,6 +13,7 @@ use l2sm_common::{
 use l2sm_core::{
     diff::Change,
     image::{Image, keep_forwarder},
+    slow_path::SlowPathCount,
 };
 
 use super::{
@@ -135,6 +139,10 @@ impl Datapath for KernelDatapath {
 
     fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError> {
         self.maps.counters.traffic()
+    }
+
+    fn slow_path(&self, slots: &BTreeSet<u32>) -> Result<SlowPathCount, DatapathError> {
+        self.maps.counters.slow_path(slots)
     }
 
     fn drops(&self) -> Result<BTreeMap<DropKey, u64>, DatapathError> {

@@ -1,6 +1,6 @@
 //! The maps, open and typed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya::{
     Ebpf, Pod,
@@ -18,6 +18,7 @@ use l2sm_common::{
     },
     reason::DropReason,
 };
+use l2sm_core::slow_path::SlowPathCount;
 use nix::errno::Errno;
 
 use super::{
@@ -188,6 +189,20 @@ impl Counters {
             }
         }
         Ok(slots)
+    }
+
+    /// Packets on the slow path, over some slots and all CPUs.
+    pub(super) fn slow_path(&self, slots: &BTreeSet<u32>) -> Result<SlowPathCount, DatapathError> {
+        let mut count = SlowPathCount::default();
+        for slot in slots {
+            let cpus = self.traffic.get(slot, 0);
+            let cpus =
+                cpus.map_err(|error| DatapathError::map("read", layout::TRAFFIC.name, &error))?;
+            let sum = cpus.iter().fold(Traffic::default(), add);
+            count.handed_up = count.handed_up.wrapping_add(sum.slow_handed_up.packets);
+            count.received = count.received.wrapping_add(sum.slow_received.packets);
+        }
+        Ok(count)
     }
 
     /// Drops, all CPUs together.

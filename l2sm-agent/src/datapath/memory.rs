@@ -1,11 +1,12 @@
 //! The twin of the kernel side, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_common::maps::{DropKey, Traffic};
 use l2sm_core::{
     diff::{Change, apply},
     image::{Image, keep_forwarder},
+    slow_path::SlowPathCount,
 };
 
 use super::{Datapath, DatapathError};
@@ -66,6 +67,14 @@ impl Datapath for MemoryDatapath {
 
     fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError> {
         Ok(self.traffic.clone())
+    }
+
+    fn slow_path(&self, slots: &BTreeSet<u32>) -> Result<SlowPathCount, DatapathError> {
+        let counted = slots.iter().filter_map(|slot| self.traffic.get(slot));
+        Ok(counted.fold(SlowPathCount::default(), |sum, traffic| SlowPathCount {
+            handed_up: sum.handed_up + traffic.slow_handed_up.packets,
+            received: sum.received + traffic.slow_received.packets,
+        }))
     }
 
     fn drops(&self) -> Result<BTreeMap<DropKey, u64>, DatapathError> {

@@ -30,6 +30,8 @@ pub struct KernelLinks {
     kernel: Conversation,
     settings: Settings,
     devices: Option<Devices>,
+    /// What the last look missed of the underlay.
+    underlay_faults: Vec<String>,
     /// What each veth was last made or found to be, so that a pass need not enter every namespace.
     seen: BTreeMap<ObjectKey, Seen>,
 }
@@ -57,7 +59,13 @@ impl KernelLinks {
     /// # Errors
     /// No netlink.
     pub fn open(settings: Settings) -> Result<Self, LinksError> {
-        Ok(Self { kernel: Conversation::open()?, settings, devices: None, seen: BTreeMap::new() })
+        Ok(Self {
+            kernel: Conversation::open()?,
+            settings,
+            devices: None,
+            underlay_faults: Vec::new(),
+            seen: BTreeMap::new(),
+        })
     }
 
     fn ensure_port(
@@ -120,6 +128,8 @@ impl Links for KernelLinks {
 
     fn observe(&mut self, remotes: &[&[IpAddr]], settled: bool) -> Result<Local, LinksError> {
         let present = links::dump_links(&mut self.kernel)?;
+        let addresses = veths::dump_addresses(&mut self.kernel)?;
+        self.underlay_faults = self.settings.underlay.follow(&present, &addresses);
         let by_index: BTreeMap<u32, &Link> =
             present.iter().map(|link| (link.index, link)).collect();
         let mut ways = BTreeMap::new();
@@ -151,7 +161,12 @@ impl Links for KernelLinks {
             vxlan: self.devices.map(|devices| devices.vxlan),
             udp_port: self.settings.udp_port,
             mark: self.settings.mark,
+            slow_path_blocked: false,
         })
+    }
+
+    fn underlay_faults(&self) -> Vec<String> {
+        self.underlay_faults.clone()
     }
 
     fn ensure_ports(

@@ -23,6 +23,8 @@ pub struct MemoryLinks {
     pub veths: BTreeMap<String, IfIndex>,
     /// Attachments whose veth cannot be made.
     pub refused: BTreeSet<ObjectKey>,
+    /// What [`Links::underlay_faults`] tells.
+    pub underlay_faults: Vec<String>,
     /// Everything that was done, in order.
     pub log: Vec<String>,
     next: u32,
@@ -35,6 +37,10 @@ impl Links for MemoryLinks {
 
     fn observe(&mut self, _remotes: &[&[IpAddr]], _settled: bool) -> Result<Local, LinksError> {
         Ok(self.local.clone())
+    }
+
+    fn underlay_faults(&self) -> Vec<String> {
+        self.underlay_faults.clone()
     }
 
     fn ensure_ports(

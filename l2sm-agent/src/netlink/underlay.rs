@@ -21,6 +21,9 @@ pub struct Underlay {
     pub devices: Vec<String>,
     /// Own addresses; never empty.
     pub addresses: Vec<IpAddr>,
+    /// The addresses are those that were named (`--vtep-ip`). Else each device has the one at the same
+    /// place, and brings another when that one goes.
+    pub named: bool,
 }
 
 /// Why there is no underlay.
@@ -84,6 +87,37 @@ impl Underlay {
         present.with_devices(std::slice::from_ref(&device.name))
     }
 
+    /// Follows what the node has now; what is missing of it, one line each. A device or address that is
+    /// gone keeps its place: it may come back, and what is programmed forwards on.
+    pub fn follow(&mut self, present: &[Link], addresses: &[(u32, IpAddr)]) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (place, name) in self.devices.iter().enumerate() {
+            let Some(link) = present.iter().find(|link| link.name == *name) else {
+                faults.push(LinksError::NoUnderlay { name: name.clone() }.to_string());
+                continue;
+            };
+            let Some(own) = self.addresses.get_mut(place).filter(|_own| !self.named) else {
+                continue;
+            };
+            if addresses.contains(&(link.index, *own)) {
+                continue;
+            }
+            match best_address(addresses, link.index) {
+                Some(other) => {
+                    tracing::info!(device = name, from = %own, to = %other, "VTEP address changed");
+                    *own = other;
+                }
+                None => {
+                    faults.push(UnderlayError::NoAddress { device: name.clone() }.to_string());
+                }
+            }
+        }
+        let is_missing = |own: &&IpAddr| addresses.iter().all(|(_index, address)| address != *own);
+        let missing = self.addresses.iter().filter(|_own| self.named).filter(is_missing);
+        faults.extend(missing.map(|own| UnderlayError::NotOwn { address: *own }.to_string()));
+        faults
+    }
+
     /// The devices that exist now.
     pub fn uplinks(&self, present: &[Link]) -> BTreeMap<IfIndex, Uplink> {
         present
@@ -137,17 +171,17 @@ impl Present {
         if names.is_empty() {
             return Err(UnderlayError::None);
         }
-        Ok(Underlay { devices: names, addresses: addresses.to_vec() })
+        Ok(Underlay { devices: names, addresses: addresses.to_vec(), named: true })
     }
 
     fn with_devices(&self, devices: &[String]) -> Result<Underlay, UnderlayError> {
         let mut addresses = Vec::new();
         for name in devices {
             let link = self.by_name(name)?;
-            let own = self.best_address(link.index);
+            let own = best_address(&self.addresses, link.index);
             addresses.push(own.ok_or_else(|| UnderlayError::NoAddress { device: name.clone() })?);
         }
-        Ok(Underlay { devices: devices.to_vec(), addresses })
+        Ok(Underlay { devices: devices.to_vec(), addresses, named: false })
     }
 
     fn towards(
@@ -158,20 +192,21 @@ impl Present {
         let Some(route) = routes::route_to(kernel, controller, None)? else { return Ok(None) };
         let device = route.hops.first().and_then(|hop| self.by_index(hop.device));
         let Some((device, source)) = device.zip(route.source) else { return Ok(None) };
-        Ok(Some(Underlay { devices: vec![device.name.clone()], addresses: vec![source] }))
+        let (devices, addresses) = (vec![device.name.clone()], vec![source]);
+        Ok(Some(Underlay { devices, addresses, named: false }))
     }
+}
 
-    /// The first address of a device that others can send to, IPv4 before IPv6.
-    fn best_address(&self, index: u32) -> Option<IpAddr> {
-        let usable = |want_v4: bool| {
-            self.addresses
-                .iter()
-                .filter(|(on, own)| *on == index && own.is_ipv4() == want_v4 && is_reachable(*own))
-                .map(|(_on, own)| *own)
-                .next()
-        };
-        usable(true).or_else(|| usable(false))
-    }
+/// The first address of a device that others can send to, IPv4 before IPv6.
+fn best_address(addresses: &[(u32, IpAddr)], index: u32) -> Option<IpAddr> {
+    let usable = |want_v4: bool| {
+        addresses
+            .iter()
+            .filter(|(on, own)| *on == index && own.is_ipv4() == want_v4 && is_reachable(*own))
+            .map(|(_on, own)| *own)
+            .next()
+    };
+    usable(true).or_else(|| usable(false))
 }
 
 fn is_reachable(address: IpAddr) -> bool {
@@ -233,6 +268,31 @@ mod tests {
             node().with_addresses(&[], &[foreign]),
             Err(UnderlayError::NotOwn { .. })
         ));
+    }
+
+    #[test]
+    fn an_address_that_changes_is_followed_and_one_that_goes_is_missed() {
+        let Present { links, addresses } = node();
+        let mut chosen = node().with_devices(&["eth0".to_owned()]).unwrap();
+        assert_eq!(chosen.follow(&links, &addresses), Vec::<String>::new());
+        let other: IpAddr = "192.0.2.9".parse().unwrap();
+        assert_eq!(chosen.follow(&links, &[(2, other)]), Vec::<String>::new());
+        assert_eq!(chosen.addresses, [other]);
+        let faults = chosen.follow(&links, &[]);
+        assert_eq!(faults, ["underlay device eth0: it has no address that others could send to"]);
+        let faults = chosen.follow(&[], &[]);
+        assert_eq!(faults, ["underlay device eth0: no such device"]);
+        assert_eq!(chosen.addresses, [other], "the last one stays");
+    }
+
+    #[test]
+    fn an_address_that_was_named_is_never_exchanged() {
+        let Present { links, .. } = node();
+        let named: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut chosen = node().with_addresses(&[], &[named]).unwrap();
+        let faults = chosen.follow(&links, &[(2, "192.0.2.9".parse().unwrap())]);
+        assert_eq!(faults, ["VTEP address 192.0.2.1: no device of this node has it"]);
+        assert_eq!(chosen.addresses, [named]);
     }
 
     #[test]

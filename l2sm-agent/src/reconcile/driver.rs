@@ -20,6 +20,8 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(15);
 /// Between passes that only follow the node: neighbours of other traffic change all the time.
 const QUIET: Duration = Duration::from_millis(100);
+/// Whether what is handed up comes back is looked at this often.
+const LOOK: Duration = Duration::from_secs(1);
 /// First and longest wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
@@ -57,6 +59,7 @@ impl Driver {
             let started = Instant::now();
             let desired = self.desired.borrow_and_update().clone();
             let pass = reconciler.pass(&desired, started);
+            reconciler.add_time(started.elapsed());
             let failed = pass.outcome.failures > 0 || !pass.outcome.errors.is_empty();
             failures = if failed { failures.saturating_add(1) } else { 0 };
             report(&pass.outcome, failures);
@@ -79,10 +82,22 @@ impl Driver {
         started: Instant,
         mut due: Instant,
     ) -> bool {
+        let mut look = started + LOOK;
         loop {
-            let patience = due.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if now >= look {
+                look = now + LOOK;
+                if reconciler.watch_slow_path(now) {
+                    return true;
+                }
+            }
+            if now >= due {
+                return true;
+            }
+            let patience = due.min(look).saturating_duration_since(now);
             match self.signals.recv_timeout(patience) {
-                Ok(Signal::Desired) | Err(RecvTimeoutError::Timeout) => return true,
+                Ok(Signal::Desired) => return true,
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(Signal::Node) => due = due.min(started + QUIET),
                 Ok(Signal::Count(reply)) => {
                     if reply.send(reconciler.counters()).is_err() {

@@ -72,7 +72,7 @@ fn node() -> Reconciler<MemoryDatapath, MemoryLinks> {
     links.local.udp_port = 7000;
     links.local.mark = 0x2000;
     links.local.paths.insert(REMOTE, vec![path(Mac([2, 8, 8, 8, 8, 8]))]);
-    Reconciler::new(MemoryDatapath::new(), links, "n1")
+    Reconciler::new(MemoryDatapath::new(), links, "n1", Instant::now())
 }
 
 fn path(next_hop: Mac) -> Path {

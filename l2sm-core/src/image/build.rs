@@ -11,7 +11,7 @@ use l2sm_common::{
     ids::{Group, VtepId, ip16},
     maps::{
         ConfigEntry, LocalEntry, MemberEntry, MemberKey, PortEntry, SegmentEntry, UplinkEntry,
-        member_flags, port_flags, segment_flags,
+        config_flags, member_flags, port_flags, segment_flags,
     },
     vni::Vni,
 };
@@ -61,7 +61,7 @@ fn write_node(local: &Local, image: &mut Image) {
         port: u32::from(local.udp_port),
         mark: local.mark,
         vxlan_ifindex: local.vxlan.map_or(0, |device| device.0),
-        flags: 0,
+        flags: if local.slow_path_blocked { config_flags::SLOW_PATH_BLOCKED } else { 0 },
     });
     for (device, uplink) in &local.uplinks {
         let l2_len = if uplink.mac.is_some() { ETHERNET_LEN } else { 0 };

@@ -5,8 +5,8 @@ use l2sm_common::{
     ids::{Group, IfIndex, ip16},
     mac::Mac,
     maps::{
-        FdbKey, FloodChunk, FloodKey, MemberKey, NeighEntry, NeighKey, flood_flags, member_flags,
-        neigh_flags, path_state, port_flags, segment_flags, target_kind, vtep_flags,
+        FdbKey, FloodChunk, FloodKey, MemberKey, NeighEntry, NeighKey, config_flags, flood_flags,
+        member_flags, neigh_flags, path_state, port_flags, segment_flags, target_kind, vtep_flags,
     },
     vni::Vni,
 };
@@ -355,7 +355,19 @@ fn local() -> Local {
         vxlan: Some(IfIndex(3)),
         udp_port: 7000,
         mark: 0x2000,
+        slow_path_blocked: false,
     }
+}
+
+#[test]
+fn a_blocked_slow_path_is_a_flag_in_config() {
+    let flags = |slow_path_blocked| {
+        let local = Local { slow_path_blocked, ..local() };
+        let (image, _problems) = image(&Instructions::default(), &local, &Image::default());
+        image.config.unwrap().flags
+    };
+    assert_eq!(flags(false), 0);
+    assert_eq!(flags(true), config_flags::SLOW_PATH_BLOCKED);
 }
 
 /// The chunks of a flood list.
