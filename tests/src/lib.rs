@@ -12,6 +12,7 @@ pub mod netns;
 pub mod node;
 pub mod object;
 pub mod oracle;
+pub mod ovs;
 pub mod probe;
 pub mod stream;
 pub mod wait;

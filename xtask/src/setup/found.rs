@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{command, workspace};
 
 /// Programs that the tests and the demo call, and the Debian package of each.
-pub(super) const PROGRAMS: [(&str, &str); 8] = [
+pub(super) const PROGRAMS: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("bpftool", "bpftool"),
     ("ping", "iputils-ping"),
@@ -16,6 +16,8 @@ pub(super) const PROGRAMS: [(&str, &str); 8] = [
     ("nsenter", "util-linux"),
     ("dmesg", "util-linux"),
     ("git", "git"),
+    ("nft", "nftables"),
+    ("ovs-vswitchd", "openvswitch-switch"),
 ];
 
 /// Debian packages that bpf-linker is built with.

@@ -79,6 +79,9 @@ fn apt_install(packages: &[&str]) -> Command {
     let options = "--yes --no-install-recommends -o DPkg::Lock::Timeout=120";
     let mut command = words(&format!("apt-get install {options}"));
     command.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
+    // Tests start what they need by themselves: systemd is not to start a package's service
+    // (openvswitch-switch has one). Without an init system, `invoke-rc.d` starts none.
+    command.env("SYSTEMD_OFFLINE", "1");
     command
 }
 
