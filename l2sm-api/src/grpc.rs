@@ -4,6 +4,7 @@
 mod convert;
 mod revision;
 mod snapshot;
+pub mod tls;
 
 pub use convert::{
     FieldFault, address_bytes, read_address, read_key, read_mac, read_net, write_net,

@@ -1,12 +1,20 @@
 //! The command line of `l2sm-controller`.
 
+mod certs;
+
 use std::{
     ffi::OsString, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
 };
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum, builder::BoolishValueParser, error::ErrorKind};
-use l2sm_controller::{VERSION, hub::Hub, serve::Listener, store::RedbStore};
+use l2sm_controller::{
+    VERSION,
+    hub::Hub,
+    serve::Listener,
+    store::RedbStore,
+    tls::{ServerFiles, ServerTls},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -36,6 +44,7 @@ enum LogFormat {
 enum Verb {
     /// Serves agents and l2smctl from a store file.
     Serve(Serve),
+    Certs(certs::Certs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,6 +55,15 @@ struct Serve {
     /// Address and port for agents and l2smctl.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:30808", env = "L2SM_LISTEN")]
     listen: SocketAddr,
+    /// Certificate of the server, PEM; read again when it changes.
+    #[arg(long, value_name = "FILE", env = "L2SM_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the server's certificate, PEM; read again when it changes.
+    #[arg(long, value_name = "FILE", env = "L2SM_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// Authorities that sign the certificates of agents and l2smctl, PEM; read again on change.
+    #[arg(long, value_name = "FILE", env = "L2SM_CLIENT_CA")]
+    client_ca: Option<PathBuf>,
     /// Serves without TLS, on a loopback address.
     #[arg(long, env = "L2SM_INSECURE", value_parser = BoolishValueParser::new())]
     insecure: bool,
@@ -54,13 +72,24 @@ struct Serve {
     insecure_allow_remote: bool,
 }
 
+/// What is said of TLS.
+enum TlsFlags {
+    All(ServerFiles),
+    /// One flag at least, but this one is missing.
+    Some(&'static str),
+    None,
+}
+
 /// Runs the program; the result is its exit code: 0 done, 1 failed, 2 bad usage.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    let Verb::Serve(serve) = &arguments.verb;
+    let serve = match &arguments.verb {
+        Verb::Serve(serve) => serve,
+        Verb::Certs(certs) => return print(certs.run()),
+    };
     if let Err(why) = serve.check() {
         return fail(2, &why);
     }
@@ -73,22 +102,62 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+fn print(text: anyhow::Result<String>) -> ExitCode {
+    let printed = text.and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(1, &format!("{why:#}")),
+    }
+}
+
 impl Serve {
     /// Whether it may serve so.
     fn check(&self) -> Result<(), String> {
         let listen = self.listen;
-        if !self.insecure {
-            return Err("cannot serve with TLS: this version has none yet; \
-                        pass --insecure to serve without it on a loopback address"
-                .to_owned());
+        match (self.tls_files(), self.insecure) {
+            (TlsFlags::All(_), false) | (TlsFlags::None, true) => {}
+            (TlsFlags::All(_) | TlsFlags::Some(_), true) => {
+                return Err(
+                    "--insecure serves without TLS, --tls-cert, --tls-key and --client-ca \
+                            with it: give the one or the others"
+                        .to_owned(),
+                );
+            }
+            (TlsFlags::Some(missing), false) => {
+                return Err(format!("cannot serve with TLS: {missing} is missing"));
+            }
+            (TlsFlags::None, false) => {
+                return Err("cannot serve: give --tls-cert, --tls-key and --client-ca \
+                            (`l2sm-controller certs` makes them), or --insecure to serve without \
+                            TLS on a loopback address"
+                    .to_owned());
+            }
         }
-        if !listen.ip().is_loopback() && !self.insecure_allow_remote {
+        if self.insecure && !listen.ip().is_loopback() && !self.insecure_allow_remote {
             return Err(format!(
                 "cannot serve --insecure on {listen}: it is not a loopback address; \
                  pass --insecure-allow-remote to let everybody who reaches it in"
             ));
         }
         Ok(())
+    }
+
+    fn tls_files(&self) -> TlsFlags {
+        let flags = [
+            ("--tls-cert", &self.tls_cert),
+            ("--tls-key", &self.tls_key),
+            ("--client-ca", &self.client_ca),
+        ];
+        match flags.map(|(_, path)| path.clone()) {
+            [Some(cert), Some(key), Some(client_ca)] => {
+                TlsFlags::All(ServerFiles { cert, key, client_ca })
+            }
+            [None, None, None] => TlsFlags::None,
+            _ => {
+                let missing = flags.iter().find(|(_, path)| path.is_none());
+                TlsFlags::Some(missing.map_or("", |(flag, _)| flag))
+            }
+        }
     }
 
     fn run(&self) -> anyhow::Result<()> {
@@ -100,10 +169,18 @@ impl Serve {
     }
 
     async fn serve(&self) -> anyhow::Result<()> {
+        let tls = match self.tls_files() {
+            TlsFlags::All(files) => Some(ServerTls::open(files)?),
+            TlsFlags::None | TlsFlags::Some(_) => None,
+        };
         let new_source = uuid::Uuid::new_v4().to_string();
         let store = RedbStore::open(&self.store, &new_source)?;
         let hub = Arc::new(Hub::open(Box::new(store))?);
-        let listener = Listener::bind(self.listen)?;
+        let mut listener = Listener::bind(self.listen)?;
+        let secure = tls.is_some();
+        if let Some(tls) = tls {
+            listener = listener.with_tls(tls);
+        }
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -119,6 +196,7 @@ impl Serve {
         info!(
             version = VERSION,
             address = %listener.address,
+            tls = secure,
             source = hub.source(),
             epoch = hub.epoch(),
             revision = status.revision,

@@ -9,16 +9,19 @@ pub mod allot;
 pub mod apply;
 pub mod attach;
 pub mod catalog;
+pub mod certs;
 pub mod delete;
 pub mod distribute;
 pub mod draft;
 pub mod hub;
+pub mod incoming;
 pub mod progress;
 pub mod refusal;
 pub mod serve;
 pub mod service;
 pub mod status;
 pub mod store;
+pub mod tls;
 
 /// Version and git revision, as `--version` prints them.
 pub const VERSION: &str =

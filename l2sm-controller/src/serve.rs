@@ -4,12 +4,19 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use l2sm_api::grpc::v1::{dataplane_server::DataplaneServer, objects_server::ObjectsServer};
 use thiserror::Error;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Server, server::TcpIncoming};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
+use tonic::{service::interceptor::InterceptedService, transport::Server};
 
 use crate::{
     hub::Hub,
-    service::{DataplaneService, ObjectsService},
+    incoming,
+    service::{DataplaneService, ObjectsService, permit_admin},
+    tls::ServerTls,
 };
 
 /// A peer that does not answer for this long after [`PING_INTERVAL`] is dead.
@@ -42,7 +49,8 @@ pub enum ServeError {
 /// A server whose address is taken, and that does not serve yet.
 #[derive(Debug)]
 pub struct Listener {
-    incoming: TcpIncoming,
+    socket: TcpListener,
+    tls: Option<Arc<ServerTls>>,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -54,9 +62,17 @@ impl Listener {
     /// [`ServeError::Bind`].
     pub fn bind(address: SocketAddr) -> Result<Self, ServeError> {
         let fail = |why| ServeError::Bind { address, why };
-        let incoming = TcpIncoming::bind(address).map_err(fail)?.with_nodelay(Some(true));
-        let address = incoming.local_addr().map_err(fail)?;
-        Ok(Self { incoming, address })
+        let socket = std::net::TcpListener::bind(address).map_err(fail)?;
+        socket.set_nonblocking(true).map_err(fail)?;
+        let socket = TcpListener::from_std(socket).map_err(fail)?;
+        let address = socket.local_addr().map_err(fail)?;
+        Ok(Self { socket, tls: None, address })
+    }
+
+    /// Serves with TLS, to those alone whose certificate an authority of ours has signed.
+    #[must_use]
+    pub fn with_tls(self, tls: ServerTls) -> Self {
+        Self { tls: Some(Arc::new(tls)), ..self }
     }
 
     /// Serves the objects of `hub` until `stop`.
@@ -70,12 +86,19 @@ impl Listener {
         let dataplane = DataplaneServer::new(dataplane).max_decoding_message_size(REQUEST_MAX);
         let objects = ObjectsServer::new(ObjectsService::new(hub));
         let objects = objects.max_decoding_message_size(REQUEST_MAX);
+        let objects = InterceptedService::new(objects, permit_admin);
+        let (ready, connections) = incoming::channel();
+        let accepting = tokio::spawn(incoming::accept(self.socket, self.tls, ready));
+        let _accepting = AbortOnDropHandle::new(accepting);
         let server = Server::builder()
             .http2_keepalive_interval(Some(PING_INTERVAL))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
             .add_service(dataplane)
             .add_service(objects)
-            .serve_with_incoming_shutdown(self.incoming, stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(
+                ReceiverStream::new(connections),
+                stop.clone().cancelled_owned(),
+            );
         let drained = async {
             stop.cancelled().await;
             streams.close();

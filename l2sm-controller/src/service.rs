@@ -1,5 +1,6 @@
 //! The gRPC services, and their answers to what is refused.
 
+mod access;
 mod dataplane;
 mod objects;
 
@@ -7,7 +8,11 @@ use tonic::{Code, Status};
 
 use crate::refusal::Refusal;
 
-pub use self::{dataplane::DataplaneService, objects::ObjectsService};
+pub use self::{
+    access::{Access, Peer, permit_admin},
+    dataplane::DataplaneService,
+    objects::ObjectsService,
+};
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {

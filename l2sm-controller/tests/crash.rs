@@ -203,7 +203,17 @@ fn without_tls_it_serves_only_where_it_is_told_to() {
     };
     let (code, line) = run(&[]);
     assert_eq!(code, 2);
-    assert!(line.contains("pass --insecure"), "{line}");
+    assert!(line.contains("--tls-cert") && line.contains("--insecure"), "{line}");
+    let (code, line) = run(&["--tls-cert", "c.crt", "--tls-key", "c.key"]);
+    assert_eq!(code, 2);
+    assert!(line.contains("--client-ca is missing"), "{line}");
+    let (code, line) = run(&["--insecure", "--client-ca", "ca.crt"]);
+    assert_eq!(code, 2);
+    assert!(line.contains("--insecure serves without TLS"), "{line}");
+    let (code, line) =
+        run(&["--tls-cert", "no.crt", "--tls-key", "no.key", "--client-ca", "/no/ca.crt"]);
+    assert_eq!(code, 1);
+    assert!(line.contains("--client-ca /no/ca.crt: No such file"), "{line}");
     let (code, line) = run(&["--insecure", "--listen", "0.0.0.0:0"]);
     assert_eq!(code, 2);
     assert!(line.contains("--insecure-allow-remote"), "{line}");

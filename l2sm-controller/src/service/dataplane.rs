@@ -11,10 +11,11 @@ use l2sm_api::{
 };
 use l2sm_core::{instructions::Instructions, ipam::Wanted, model::ObjectKey};
 use tokio::sync::mpsc;
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::access::{Peer, permit_message};
 use crate::{
     attach::{AttachOrder, DetachOrder},
     distribute::{on_hub, serve_stream},
@@ -47,11 +48,13 @@ impl Dataplane for DataplaneService {
         &self,
         request: Request<Streaming<v1::FromAgent>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        let peer = request.remote_addr();
+        let peer = Peer::of(&request)?;
+        let address = peer.address;
         let (to, messages) = mpsc::channel(WAITING);
         let (hub, stop) = (Arc::clone(&self.hub), self.stop.clone());
+        let from = request.into_inner().map(move |message| permit_message(&peer, message));
         // Answered before the hello: an agent may wait for the answer before it says it.
-        drop(self.streams.spawn(serve_stream(hub, request.into_inner(), to, peer, stop)));
+        drop(self.streams.spawn(serve_stream(hub, from, to, address, stop)));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
@@ -59,7 +62,9 @@ impl Dataplane for DataplaneService {
         &self,
         request: Request<v1::AttachRequest>,
     ) -> Result<Response<v1::AttachReply>, Status> {
+        let peer = Peer::of(&request)?;
         let order = read_attach(request.into_inner())?;
+        peer.permit_node(&order.node)?;
         let (key, number, port) = on_hub(&self.hub, move |hub| hub.attach(&order)).await?;
         let one = Instructions { ports: [(key.clone(), port)].into(), ..Instructions::default() };
         Ok(Response::new(v1::AttachReply {
@@ -73,7 +78,9 @@ impl Dataplane for DataplaneService {
         &self,
         request: Request<v1::DetachRequest>,
     ) -> Result<Response<v1::DetachReply>, Status> {
+        let peer = Peer::of(&request)?;
         let (node, order) = read_detach(request.into_inner())?;
+        peer.permit_node(&node)?;
         let (removed, number) = on_hub(&self.hub, move |hub| hub.detach(&node, &order)).await?;
         Ok(Response::new(v1::DetachReply {
             removed: removed.into_iter().map(Into::into).collect(),
