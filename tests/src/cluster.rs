@@ -148,6 +148,16 @@ impl Cluster {
         ClusterPod { netns, attached }
     }
 
+    /// Makes a host of the underlay that is no node of ours: `192.0.2.<number>` on `eth0`.
+    pub fn host(&self, number: u8) -> Netns {
+        let netns = Netns::new("host").without_ipv6();
+        let port = format!("h{number}");
+        join((&self.underlay, &port), (&netns, "eth0"), UNDERLAY_MTU);
+        self.underlay.ip(&format!("link set {port} master ul"));
+        netns.ip(&format!("address add 192.0.2.{number}/24 dev eth0"));
+        netns
+    }
+
     /// Removes a node's underlay device, as a driver that goes away does.
     pub fn unplug(&self, node: usize) {
         self.nodes[node].netns.ip("link delete eth0");

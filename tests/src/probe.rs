@@ -36,7 +36,7 @@ impl Probe {
             socket(AddressFamily::Packet, SockType::Raw, flags, all).expect("tests need root")
         });
         bind(socket.as_raw_fd(), &link_address(ifindex)).expect("can bind");
-        setsockopt(&socket, sockopt::RcvBuf, &(8 << 20)).expect("can be set");
+        setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20)).expect("can be set");
         ask_for_tags(&socket);
         Self { socket }
     }
