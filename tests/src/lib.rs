@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod corpus;
+pub mod counter;
 pub mod flow;
 pub mod frames;
 pub mod kernel_node;

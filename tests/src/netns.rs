@@ -50,6 +50,16 @@ impl Netns {
         self
     }
 
+    /// Has it forward packets of both families, as a router does.
+    pub fn forward(&self) {
+        self.run(|| {
+            for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                let path = format!("/proc/sys/net/{path}");
+                std::fs::write(&path, "1").unwrap_or_else(|error| panic!("{path}: {error}"));
+            }
+        });
+    }
+
     /// Runs `ip ARGUMENTS` inside; panics when it fails.
     pub fn ip(&self, arguments: &str) -> String {
         let mut all = vec!["-n", &self.name];
