@@ -34,6 +34,7 @@ mod kind {
     pub(super) const FLOOD: u32 = 5;
     pub(super) const ANSWER: u32 = 6;
     pub(super) const DROP: u32 = 7;
+    pub(super) const ADVERTISE: u32 = 8;
 }
 
 impl Decision {
@@ -56,10 +57,9 @@ impl Decision {
                 let (target, vni) = (flood.list.0, flood.vni.get());
                 Self::words(kind::FLOOD, target, vni, flood.pack(), flood.decap)
             }
-            Verdict::Answer { owner } => {
-                let [a, b, c, d, e, f] = owner.0;
-                let detail = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-                Self::words(kind::ANSWER, 0, 0, detail, None)
+            Verdict::Answer { owner } => Self::words(kind::ANSWER, 0, 0, pack_mac(owner), None),
+            Verdict::Advertise { owner, router } => {
+                Self::words(kind::ADVERTISE, router as u32, 0, pack_mac(owner), None)
             }
             Verdict::Drop(reason) => Self::words(kind::DROP, reason.number(), 0, 0, None),
         };
@@ -119,9 +119,10 @@ impl Decision {
                 Verdict::ToVtep(ToVtep { vtep: VtepId(self.target), vni, tos, way })
             }
             kind::FLOOD => Verdict::Flood(self.flood(vni)),
-            kind::ANSWER => {
-                let [_, _, a, b, c, d, e, f] = self.detail.to_be_bytes();
-                Verdict::Answer { owner: Mac([a, b, c, d, e, f]) }
+            kind::ANSWER => Verdict::Answer { owner: unpack_mac(self.detail) },
+            kind::ADVERTISE => {
+                let (owner, router) = (unpack_mac(self.detail), self.target != 0);
+                Verdict::Advertise { owner, router }
             }
             _ => Verdict::Drop(match DropReason::from_number(self.target) {
                 Some(reason) => reason,
@@ -143,6 +144,18 @@ impl Decision {
             decap: Decap::unpack(self.decap),
         }
     }
+}
+
+#[inline(always)]
+const fn pack_mac(mac: Mac) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+#[inline(always)]
+const fn unpack_mac(word: u64) -> Mac {
+    let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
+    Mac([a, b, c, d, e, f])
 }
 
 impl Decap {
@@ -251,6 +264,8 @@ mod tests {
             send.prop_map(Verdict::ToVtep),
             flood.prop_map(Verdict::Flood),
             any::<[u8; 6]>().prop_map(|mac| Verdict::Answer { owner: Mac(mac) }),
+            any::<([u8; 6], bool)>()
+                .prop_map(|(mac, router)| Verdict::Advertise { owner: Mac(mac), router }),
             (0..DropReason::ALL.len()).prop_map(|at| Verdict::Drop(DropReason::ALL[at])),
         ]
     }

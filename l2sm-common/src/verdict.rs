@@ -35,6 +35,13 @@ pub enum Verdict {
         /// Who has the address asked for.
         owner: Mac,
     },
+    /// An IPv6 neighbour solicitation that is answered in the owner's name.
+    Advertise {
+        /// Who has the address asked for.
+        owner: Mac,
+        /// It is a router.
+        router: bool,
+    },
     /// Nowhere.
     Drop(DropReason),
 }

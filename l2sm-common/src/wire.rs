@@ -4,4 +4,5 @@ pub mod arp;
 pub mod ecn;
 pub mod ethernet;
 pub mod ip;
+pub mod nd;
 pub mod vxlan;

@@ -21,7 +21,7 @@ use l2sm_common::{
     tables::Tables as _,
     verdict::{Decap, Delivery, Inner, ToVtep, Way},
     vni::Vni,
-    wire::{arp, ecn, ethernet, vxlan::OVERHEAD_V4},
+    wire::{arp, ecn, ethernet, nd, vxlan::OVERHEAD_V4},
 };
 
 use crate::{
@@ -156,6 +156,27 @@ pub(crate) fn answer_arp(skb: &Skb, slot: Slot, owner: Mac) -> i32 {
     };
     let asker = ethernet::Header::parse(header).source;
     match skb.store(0, &request.reply(asker, owner), 0) {
+        Ok(()) => redirect(skb.ingress()),
+        Err(_errno) => drop(skb, slot, DropReason::HelperFailed),
+    }
+}
+
+/// Answers a neighbour solicitation in the owner's name, back out of the port that it came in by.
+#[inline(always)]
+pub(crate) fn advertise(skb: &Skb, slot: Slot, owner: Mac, router: bool) -> i32 {
+    let Some(header) = skb.load::<{ ethernet::LEN }>(0) else {
+        return drop(skb, slot, DropReason::Truncated);
+    };
+    let Some(packet) = skb.load::<{ nd::SOLICITATION_LEN }>(ethernet::LEN) else {
+        return drop(skb, slot, DropReason::Truncated);
+    };
+    let Some(asked) = nd::Solicitation::parse(&packet) else {
+        return drop(skb, slot, DropReason::Truncated);
+    };
+    let asker = ethernet::Header::parse(header).source;
+    let advertisement = asked.advertisement(asker, owner, router);
+    let sized = skb.change_tail(nd::ADVERTISEMENT_LEN as u32);
+    match sized.and_then(|()| skb.store(0, &advertisement, 0)) {
         Ok(()) => redirect(skb.ingress()),
         Err(_errno) => drop(skb, slot, DropReason::HelperFailed),
     }

@@ -51,6 +51,10 @@ fn l2sm_port_rx(ctx: TcContext) -> i32 {
             count::answered(decision.slot(), Volume::of(&skb));
             act::answer_arp(&skb, decision.slot(), owner)
         }
+        Verdict::Advertise { owner, router } => {
+            count::answered(decision.slot(), Volume::of(&skb));
+            act::advertise(&skb, decision.slot(), owner, router)
+        }
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
         Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_PORT_RX),
         // No such verdicts here: fail closed.
@@ -85,7 +89,10 @@ fn l2sm_uplink_rx(ctx: TcContext) -> i32 {
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
         Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_UPLINK_RX),
         // No such verdicts here: fail closed.
-        Verdict::Deliver { .. } | Verdict::ToVtep(_) | Verdict::Answer { .. } => TC_ACT_SHOT,
+        Verdict::Deliver { .. }
+        | Verdict::ToVtep(_)
+        | Verdict::Answer { .. }
+        | Verdict::Advertise { .. } => TC_ACT_SHOT,
     }
 }
 
@@ -108,9 +115,11 @@ fn l2sm_tunnel_rx(ctx: TcContext) -> i32 {
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
         Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_TUNNEL_RX),
         // No such verdicts here: fail closed.
-        Verdict::Pass | Verdict::HandUp | Verdict::ToVtep(_) | Verdict::Answer { .. } => {
-            TC_ACT_SHOT
-        }
+        Verdict::Pass
+        | Verdict::HandUp
+        | Verdict::ToVtep(_)
+        | Verdict::Answer { .. }
+        | Verdict::Advertise { .. } => TC_ACT_SHOT,
     }
 }
 

@@ -6,8 +6,8 @@ use aya_ebpf::{
     bindings::{__sk_buff, BPF_CSUM_LEVEL_DEC, BPF_F_TUNINFO_IPV6},
     helpers::generated::{
         bpf_csum_level, bpf_get_hash_recalc, bpf_skb_adjust_room, bpf_skb_change_head,
-        bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_pull_data, bpf_skb_set_tunnel_key,
-        bpf_skb_store_bytes,
+        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_pull_data,
+        bpf_skb_set_tunnel_key, bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
@@ -141,6 +141,13 @@ impl Skb {
     pub(crate) fn grow_head(&self, length: u32) -> Result<(), Errno> {
         // SAFETY: plain integers, and the context of the running program.
         result(unsafe { bpf_skb_change_head(self.skb, length, 0) })
+    }
+
+    /// `bpf_skb_change_tail`: the frame gets this length.
+    #[inline(always)]
+    pub(crate) fn change_tail(&self, length: u32) -> Result<(), Errno> {
+        // SAFETY: plain integers, and the context of the running program.
+        result(unsafe { bpf_skb_change_tail(self.skb, length, 0) })
     }
 
     /// Forgets the outermost of the checksums that the device or GRO verified

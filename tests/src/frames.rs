@@ -59,6 +59,24 @@ pub fn arp_request(sender: Mac, sender_ip: [u8; 4], target_ip: [u8; 4]) -> Vec<u
     ethernet(Mac::BROADCAST, sender, 0x0806, &packet)
 }
 
+/// A neighbour solicitation as a frame to the target's group (RFC 4861 section 4.3), with the source
+/// link-layer address unless the sender has no address.
+pub fn solicitation(sender: Mac, source: [u8; 16], target: [u8; 16]) -> Vec<u8> {
+    let [.., x, y, z] = target;
+    let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z];
+    let mut message = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target].concat();
+    if source != [0; 16] {
+        message.extend([&[1, 1][..], &sender.0].concat());
+    }
+    let length = u8::try_from(message.len()).expect("fits");
+    let pseudo = [&source[..], &group, &[0, 0, 0, length, 0, 0, 0, 58], &message].concat();
+    let sum = checksum(&pseudo);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = ipv6(source, group, 58, 0, &message);
+    packet[7] = 255;
+    ethernet(Mac([0x33, 0x33, 0xff, x, y, z]), sender, 0x86dd, &packet)
+}
+
 /// The internet checksum (RFC 1071) of bytes whose checksum field is zero.
 pub fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|word| match *word {

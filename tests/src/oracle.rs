@@ -12,7 +12,7 @@ use l2sm_common::{
     reason::DropReason,
     verdict::{Decap, Inner, ToVtep, Verdict, Way},
     wire::{
-        arp, ethernet,
+        arp, ethernet, nd,
         vxlan::{OVERHEAD_V4, OVERHEAD_V6},
     },
 };
@@ -79,6 +79,16 @@ pub fn outcome(decision: &Decision, frame: &Bytes<'_>, tables: &MemoryTables) ->
             let header = frame.load::<{ ethernet::LEN }>(0).expect("a header");
             let asker = ethernet::Header::parse(header).source;
             outcome.bytes[..arp::FRAME_LEN].copy_from_slice(&request.reply(asker, owner));
+        }
+        Verdict::Advertise { owner, router } => {
+            outcome.code = REDIRECT;
+            outcome.count(decision, |traffic| &mut traffic.from_port, frame.len());
+            outcome.count(decision, |traffic| &mut traffic.answered, frame.len());
+            let packet = frame.load::<{ nd::SOLICITATION_LEN }>(ethernet::LEN);
+            let asked = nd::Solicitation::parse(&packet.expect("whole")).expect("a solicitation");
+            let header = frame.load::<{ ethernet::LEN }>(0).expect("a header");
+            let asker = ethernet::Header::parse(header).source;
+            outcome.bytes = asked.advertisement(asker, owner, router).to_vec();
         }
         Verdict::Drop(reason) => outcome.drop(decision, reason),
         // In memory nothing is ever out of reach; flooding sends for real and is tested so.

@@ -14,8 +14,8 @@ use l2sm_common::{
     mac::Mac,
     maps::{
         ConfigEntry, FdbEntry, FdbKey, MemberEntry, MemberKey, NeighEntry, NeighKey, PathEntry,
-        PortEntry, SegmentEntry, UplinkEntry, VtepEntry, member_flags, path_state, port_flags,
-        segment_flags, vtep_flags,
+        PortEntry, SegmentEntry, UplinkEntry, VtepEntry, member_flags, neigh_flags, path_state,
+        port_flags, segment_flags, vtep_flags,
     },
     verdict::{Verdict, Way},
     vni::Vni,
@@ -100,6 +100,9 @@ fn tables(devices: &Devices) -> MemoryTables {
     let mesh = |id| FdbEntry::vtep(VtepId(id), Group::MESH);
     let member = |vtep, flags| MemberEntry { vtep, group: Group::MESH.0, flags };
     let neighbor = |mac: Mac| NeighEntry { mac: mac.0, flags: 0 };
+    let host = |mac: Mac| NeighEntry { mac: mac.0, flags: neigh_flags::ROLE_KNOWN };
+    let router =
+        |mac: Mac| NeighEntry { mac: mac.0, flags: neigh_flags::ROLE_KNOWN | neigh_flags::ROUTER };
     let v4 = ip16_from_v4;
     let (resolved, unresolved) = (path_state::RESOLVED, path_state::UNRESOLVED);
     MemoryTables {
@@ -134,6 +137,11 @@ fn tables(devices: &Devices) -> MemoryTables {
             (NeighKey::new(vni(100), v4([10, 0, 0, 2])), neighbor(B)),
             (NeighKey::new(vni(100), v4([10, 0, 0, 3])), neighbor(FAR_V4)),
             (NeighKey::new(vni(100), v4([10, 0, 0, 7])), neighbor(Mac([2, 9, 9, 9, 9, 9]))),
+            (NeighKey::new(vni(100), addr6(1)), host(A)),
+            (NeighKey::new(vni(100), addr6(2)), host(B)),
+            (NeighKey::new(vni(100), addr6(3)), router(FAR_V4)),
+            (NeighKey::new(vni(100), addr6(4)), neighbor(B)),
+            (NeighKey::new(vni(100), addr6(5)), neighbor(FAR_V4)),
         ]),
         vteps: BTreeMap::from([
             (1, vtep(v4(REMOTE), v4(LOCAL), 0, 1500, resolved, uplink)),
@@ -173,6 +181,10 @@ fn damaged(frame: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u
     })
 }
 
+fn addr6(last: u8) -> Ip16 {
+    [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
+}
+
 fn stations() -> impl Strategy<Value = Mac> {
     let known = [A, B, FAR_V4, FAR_V6, FAR_UNRESOLVED, FAR_MISSING, FAR_NARROW];
     let groups =
@@ -205,7 +217,10 @@ fn inner_frames() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(from, a, b)| frames::arp_request(from, [10, 0, 0, a], [10, 0, 0, b]));
     let from_a = (stations(), payloads())
         .prop_map(|(to, (kind, payload))| frames::ethernet(to, A, kind, &payload));
-    prop_oneof![2 => plain, 1 => arp, 4 => from_a]
+    let sources = vec![[0; 16], addr6(1), addr6(9)];
+    let solicitations = (proptest::sample::select(sources), 0u8..9)
+        .prop_map(|(source, target)| frames::solicitation(A, source, addr6(target)));
+    prop_oneof![2 => plain, 1 => arp, 1 => solicitations, 4 => from_a]
 }
 
 fn tunnel_packets(to: Mac) -> impl Strategy<Value = Vec<u8>> {
@@ -286,6 +301,7 @@ fn name(verdict: Verdict) -> String {
             Way::Slow => "slow".into(),
         },
         Verdict::Answer { .. } => "Answer".into(),
+        Verdict::Advertise { router, .. } => format!("Advertise router {router}"),
         Verdict::Pass | Verdict::HandUp | Verdict::Pull | Verdict::Flood(_) => {
             format!("{verdict:?}")
         }
@@ -314,6 +330,8 @@ fn kernel_and_host_agree_about_what_pods_send() {
     assert_all_seen(
         &seen,
         &[
+            "Advertise router false",
+            "Advertise router true",
             "Answer",
             "Deliver Device",
             "Deliver Peer",

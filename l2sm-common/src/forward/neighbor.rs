@@ -1,15 +1,16 @@
-//! ARP, answered on the sender's node.
+//! ARP and IPv6 neighbour discovery, answered on the sender's node.
 
 use crate::{
     frame::{Frame, OutOfReach, read},
     ids::{IfIndex, ip16_from_v4},
     mac::Mac,
-    maps::{FdbKey, NeighKey},
+    maps::{FdbKey, NeighKey, neigh_flags},
     tables::Tables,
     vni::Vni,
     wire::{
         arp::{self, Request},
         ethernet,
+        nd::{SOLICITATION_LEN, Solicitation},
     },
 };
 
@@ -52,5 +53,62 @@ pub fn answer_arp<F: Frame + ?Sized, T: Tables>(
         Station::Unknown => Ok(None),
         Station::Port { port: at, .. } if at.0 == port.0 => Ok(None),
         Station::Port { .. } | Station::Vtep { .. } => Ok(Some(owner)),
+    }
+}
+
+/// What becomes of a multicast frame that may be a neighbour solicitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Solicited {
+    /// It is for everybody.
+    Everybody,
+    /// It is answered in the owner's name.
+    Answer {
+        /// Who has the address.
+        owner: Mac,
+        /// It is a router.
+        router: bool,
+    },
+    /// It is for the owner alone, who knows whether it is a router.
+    Owner(Station),
+}
+
+/// What becomes of an IPv6 frame to a group that came from `port`.
+///
+/// As with ARP: answered only where the target is known and owned by another port. An advertisement
+/// says whether its sender is a router, and hosts drop a default router that says no; so where that is
+/// not known the owner itself must answer.
+///
+/// # Errors
+///
+/// [`OutOfReach`] when the packet must be pulled first.
+#[inline(always)]
+pub fn solicited<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    vni: Vni,
+    port: IfIndex,
+) -> Result<Solicited, OutOfReach> {
+    if frame.has_tag() {
+        return Ok(Solicited::Everybody);
+    }
+    let Some(packet) = read::<SOLICITATION_LEN, F>(frame, ethernet::LEN)? else {
+        return Ok(Solicited::Everybody);
+    };
+    let Some(asked) = Solicitation::parse(&packet) else {
+        return Ok(Solicited::Everybody);
+    };
+    let Some(entry) = tables.neighbor(&NeighKey::new(vni, asked.target)) else {
+        return Ok(Solicited::Everybody);
+    };
+    let owner = Mac(entry.mac);
+    let station = station::find(tables, &FdbKey::new(vni, owner));
+    match station {
+        Station::Unknown => Ok(Solicited::Everybody),
+        Station::Port { port: at, .. } if at.0 == port.0 => Ok(Solicited::Everybody),
+        _ if entry.flags & neigh_flags::ROLE_KNOWN == 0 => Ok(Solicited::Owner(station)),
+        Station::Port { .. } | Station::Vtep { .. } => {
+            let router = entry.flags & neigh_flags::ROUTER != 0;
+            Ok(Solicited::Answer { owner, router })
+        }
     }
 }

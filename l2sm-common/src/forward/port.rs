@@ -14,7 +14,8 @@ use crate::{
 };
 
 use super::{
-    neighbor, remote,
+    neighbor::{self, Solicited},
+    remote,
     station::{self, Place, Station},
 };
 
@@ -88,6 +89,18 @@ fn decide_group<F: Frame + ?Sized, T: Tables>(
             Err(OutOfReach) => return Decision::new(slot, Verdict::Pull),
         }
     }
+    if header.ethertype == ethernet::IPV6 {
+        match neighbor::solicited(frame, tables, sender.vni, sender.from) {
+            Ok(Solicited::Everybody) => {}
+            Ok(Solicited::Answer { owner, router }) => {
+                return Decision::new(slot, Verdict::Advertise { owner, router });
+            }
+            Ok(Solicited::Owner(station)) => {
+                return to_station(frame, tables, sender, header, station);
+            }
+            Err(OutOfReach) => return Decision::new(slot, Verdict::Pull),
+        }
+    }
     match place(tables, sender) {
         Some(place) => place.flood_group(header.destination),
         None => Decision::drop(slot, DropReason::NoSegment),
@@ -101,9 +114,22 @@ fn decide_unicast<F: Frame + ?Sized, T: Tables>(
     sender: &Sender<'_>,
     header: Header,
 ) -> Decision {
+    let station = station::find(tables, &FdbKey::new(sender.vni, header.destination));
+    to_station(frame, tables, sender, header, station)
+}
+
+/// To where a station is.
+#[inline(always)]
+fn to_station<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    sender: &Sender<'_>,
+    header: Header,
+    station: Station,
+) -> Decision {
     let slot = Slot(sender.port.slot);
     let inner = station::family(header.ethertype);
-    match station::find(tables, &FdbKey::new(sender.vni, header.destination)) {
+    match station {
         Station::Port { port, .. } if port.0 == sender.from.0 => {
             Decision::drop(slot, DropReason::Hairpin)
         }
