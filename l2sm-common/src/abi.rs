@@ -56,6 +56,8 @@ pub const ALIAS_PREFIX: &str = "l2sm:";
 pub const PORT_RX: &str = "l2sm_port_rx";
 /// The program on each underlay device, tc ingress.
 pub const UPLINK_RX: &str = "l2sm_uplink_rx";
+/// The program on each underlay device, tc egress.
+pub const UPLINK_TX: &str = "l2sm_uplink_tx";
 /// The program on `l2sm-vxlan`, tc ingress.
 pub const TUNNEL_RX: &str = "l2sm_tunnel_rx";
 /// The program that copies a frame along a flood list; reached by tail call only.
@@ -70,12 +72,15 @@ pub const PROGS_PORT_RX: u32 = 1;
 pub const PROGS_UPLINK_RX: u32 = 2;
 /// Index of [`TUNNEL_RX`] in `PROGS`.
 pub const PROGS_TUNNEL_RX: u32 = 3;
+/// Index of [`UPLINK_TX`] in `PROGS`.
+pub const PROGS_UPLINK_TX: u32 = 4;
 /// Entries of `PROGS`.
 pub const PROGS_CAPACITY: usize = 8;
 /// Programs that are reached by tail call, with their index in `PROGS`.
-pub const PROGS: [(u32, &str); 4] = [
+pub const PROGS: [(u32, &str); 5] = [
     (PROGS_FLOOD_TX, FLOOD_TX),
     (PROGS_PORT_RX, PORT_RX),
     (PROGS_UPLINK_RX, UPLINK_RX),
     (PROGS_TUNNEL_RX, TUNNEL_RX),
+    (PROGS_UPLINK_TX, UPLINK_TX),
 ];

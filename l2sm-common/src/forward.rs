@@ -1,6 +1,6 @@
 //! The forwarding decision, without side effects: [`port::from_port`] for what pods send,
 //! [`uplink::from_uplink`] for what arrives on the underlay, [`tunnel::from_tunnel`] for what came
-//! up the slow path.
+//! up the slow path, [`egress::leaves`] for what the node sends.
 //!
 //! | the frame | goes |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | unicast, FDB names a VTEP | to that VTEP; from the underlay: dropped (split horizon) |
 //! | unicast, unknown | to UNKNOWN entries of the flood list, if any; else dropped |
 
+pub mod egress;
 pub mod flood;
 pub mod neighbor;
 pub mod port;

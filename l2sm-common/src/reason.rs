@@ -85,6 +85,8 @@ reasons! {
     22 CopyFailed "copy_failed" "a copy could not be queued (out of memory, or its device is down)",
     /// An external VTEP used a MAC that is listed elsewhere.
     23 MacElsewhere "mac_elsewhere" "an external VTEP sent from a MAC that belongs to somebody else",
+    /// A tunnel packet in the node's name from somebody else on the node.
+    24 ForgedVtep "forged_vtep" "somebody on this node sent a tunnel packet in the node's name: a pod behind masquerading, most likely",
 }
 
 #[cfg(test)]

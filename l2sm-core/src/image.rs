@@ -76,11 +76,13 @@ pub enum Program {
     UplinkRx,
     /// `l2sm_tunnel_rx`, tc ingress of `l2sm-vxlan`.
     TunnelRx,
+    /// `l2sm_uplink_tx`, tc egress of an underlay device.
+    UplinkTx,
 }
 
 impl Program {
     /// Every program that is attached to devices.
-    pub const ALL: [Self; 3] = [Self::PortRx, Self::UplinkRx, Self::TunnelRx];
+    pub const ALL: [Self; 4] = [Self::PortRx, Self::UplinkRx, Self::TunnelRx, Self::UplinkTx];
 
     /// Its name in the kernel.
     pub const fn name(self) -> &'static str {
@@ -88,6 +90,15 @@ impl Program {
             Self::PortRx => abi::PORT_RX,
             Self::UplinkRx => abi::UPLINK_RX,
             Self::TunnelRx => abi::TUNNEL_RX,
+            Self::UplinkTx => abi::UPLINK_TX,
+        }
+    }
+
+    /// Whether it sees what leaves the device; else what comes in.
+    pub const fn is_egress(self) -> bool {
+        match self {
+            Self::PortRx | Self::UplinkRx | Self::TunnelRx => false,
+            Self::UplinkTx => true,
         }
     }
 

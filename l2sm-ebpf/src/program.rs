@@ -7,9 +7,9 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use l2sm_common::{
-    abi::{PROGS_PORT_RX, PROGS_TUNNEL_RX, PROGS_UPLINK_RX},
+    abi::{PROGS_PORT_RX, PROGS_TUNNEL_RX, PROGS_UPLINK_RX, PROGS_UPLINK_TX},
     decision::Decision,
-    forward::{port, tunnel, uplink},
+    forward::{egress, port, tunnel, uplink},
     reason::DropReason,
     verdict::Verdict,
 };
@@ -93,6 +93,26 @@ fn l2sm_uplink_rx(ctx: TcContext) -> i32 {
         | Verdict::ToVtep(_)
         | Verdict::Answer { .. }
         | Verdict::Advertise { .. } => TC_ACT_SHOT,
+    }
+}
+
+/// What leaves by the underlay: tc egress of each underlay device. Drops what somebody else sends in
+/// the node's name.
+#[classifier]
+fn l2sm_uplink_tx(ctx: TcContext) -> i32 {
+    let skb = Skb::new(&ctx);
+    let decision = egress::leaves(&skb, &Maps, skb.came_in_by());
+    match decision.verdict() {
+        Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
+        Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_UPLINK_TX),
+        // No other verdicts here.
+        Verdict::Pass
+        | Verdict::HandUp
+        | Verdict::Deliver { .. }
+        | Verdict::ToVtep(_)
+        | Verdict::Flood(_)
+        | Verdict::Answer { .. }
+        | Verdict::Advertise { .. } => TC_ACT_UNSPEC,
     }
 }
 

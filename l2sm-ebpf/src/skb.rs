@@ -98,6 +98,12 @@ impl Skb {
         IfIndex(field!(self.ifindex))
     }
 
+    /// The device that the packet came to this host by, before it was sent on; 0: it was made here.
+    #[inline(always)]
+    pub(crate) fn came_in_by(&self) -> IfIndex {
+        IfIndex(field!(self.ingress_ifindex))
+    }
+
     /// Packets that the frame stands for.
     #[inline(always)]
     pub(crate) fn packets(&self) -> u64 {

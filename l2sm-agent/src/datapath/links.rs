@@ -14,7 +14,7 @@ use aya::{
     programs::{ProgramInfo, SchedClassifier, TcAttachType},
 };
 use l2sm_common::ids::IfIndex;
-use l2sm_core::image::Hook;
+use l2sm_core::image::{Hook, Program};
 use nix::net::if_::if_indextoname;
 
 pub(super) use self::filter::remove_all as remove_filters;
@@ -130,6 +130,11 @@ impl Links {
             Attaching::Filter => filter::attached(self.config_id),
         }
     }
+}
+
+/// Which side of a device a program is on.
+const fn side(program: Program) -> TcAttachType {
+    if program.is_egress() { TcAttachType::Egress } else { TcAttachType::Ingress }
 }
 
 /// Whether a program uses this map.

@@ -71,14 +71,16 @@ impl Solicitation {
 const ALL_NODES_MAC: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);
 const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
+/// Offset of the IPv6 addresses in a frame, bytes.
+const ADDRESSES: usize = 22;
+
 /// `ICMPv6` checksum of the frame (RFC 4443 section 2.3): addresses, length, next header, message.
 #[inline(always)]
 fn checksum(frame: &[u8; ADVERTISEMENT_LEN]) -> u16 {
+    let (words, _rest) = frame.as_chunks::<2>();
     let mut sum = 32 + u32::from(ICMPV6);
-    let mut at = 22;
-    while at + 1 < ADVERTISEMENT_LEN {
-        sum += u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
-        at += 2;
+    for word in words.iter().skip(ADDRESSES / 2) {
+        sum += u32::from(u16::from_be_bytes(*word));
     }
     !ip::fold(sum)
 }

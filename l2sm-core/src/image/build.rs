@@ -67,6 +67,7 @@ fn write_node(local: &Local, image: &mut Image) {
         let l2_len = if uplink.mac.is_some() { ETHERNET_LEN } else { 0 };
         image.uplinks.insert(device.0, UplinkEntry { l2_len, flags: 0 });
         image.hooks.insert(Hook { device: *device, program: Program::UplinkRx });
+        image.hooks.insert(Hook { device: *device, program: Program::UplinkTx });
     }
     for address in &local.addresses {
         image.locals.insert(ip16(*address), LocalEntry { flags: 0 });

@@ -35,7 +35,8 @@ fn a_port_waits_for_its_device() {
     assert_eq!(port.flags, port_flags::MAC_CHECK | port_flags::PEER);
     assert_eq!(port.ipv4, [10, 0, 0, 1]);
     assert_eq!(image.fdb[&FdbKey::new(vni(7), mac(1))].target, 4);
-    let programs = [(2, Program::UplinkRx), (3, Program::TunnelRx), (4, Program::PortRx)];
+    let uplink = [(2, Program::UplinkRx), (2, Program::UplinkTx)];
+    let programs = [uplink[0], uplink[1], (3, Program::TunnelRx), (4, Program::PortRx)];
     let hook = |(device, program)| Hook { device: IfIndex(device), program };
     assert_eq!(image.hooks, programs.map(hook).into());
 }

@@ -4,7 +4,7 @@
 use std::io;
 
 use aya::programs::{
-    Link as _, SchedClassifier, TcAttachType, TcHandle, loaded_programs,
+    Link as _, SchedClassifier, TcHandle, loaded_programs,
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_add_clsact},
 };
 use l2sm_common::ids::IfIndex;
@@ -19,29 +19,32 @@ use netlink_packet_route::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::net::if_::if_nameindex;
 
-use super::{Attached, device_name, no_device, uses_map};
+use super::{Attached, device_name, no_device, side, uses_map};
 use crate::datapath::DatapathError;
 
 /// Before what others add: they leave the choice to the kernel, which starts at 49152, or take 1.
 const PRIORITY: u16 = 1;
 /// Any number that others are unlikely to take.
 const HANDLE: TcHandle = TcHandle::new(0, 0x12a3);
-/// Parent of ingress filters: `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`.
+/// Parents of filters: `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`, and `TC_H_MIN_EGRESS`.
 const INGRESS: u32 = 0xffff_fff2;
+const EGRESS: u32 = 0xffff_fff3;
 
 /// Our filters on every device.
 pub(super) fn attached(config_id: u32) -> Result<Vec<Attached>, DatapathError> {
     let devices = if_nameindex().map_err(|error| DatapathError::Load(error.to_string()))?;
     let mut attached = Vec::new();
     for device in &devices {
-        attached.extend(find(IfIndex(device.index()), config_id));
+        for parent in [INGRESS, EGRESS] {
+            attached.extend(find(IfIndex(device.index()), parent, config_id));
+        }
     }
     Ok(attached)
 }
 
-/// Our filter on one device.
-fn find(device: IfIndex, config_id: u32) -> Option<Attached> {
-    let filters = dump(device).ok()?;
+/// Our filter on one side of one device.
+fn find(device: IfIndex, parent: u32, config_id: u32) -> Option<Attached> {
+    let filters = dump(device, parent).ok()?;
     let filter = filters.iter().find_map(Filter::ours)?;
     let mut programs = loaded_programs().filter_map(Result::ok);
     let program = programs.find(|program| program.id() == filter.program_id);
@@ -59,16 +62,17 @@ pub(super) fn attach(
     hook: Hook,
 ) -> Result<(), DatapathError> {
     let error = |error: &dyn std::error::Error| DatapathError::hook("attach", hook, error);
-    let there = dump(hook.device).map_err(|e| error(&e))?.iter().any(|f| Filter::ours(f).is_some());
+    let filters = dump(hook.device, parent(hook.program)).map_err(|e| error(&e))?;
+    let there = filters.iter().any(|filter| Filter::ours(filter).is_some());
     let id = if there {
-        let link = ours_on(device).map_err(|e| error(&e))?;
+        let link = ours_on(device, hook.program).map_err(|e| error(&e))?;
         program.attach_to_link(link)
     } else {
         // It may be there already, somebody else's or ours.
         drop(qdisc_add_clsact(device));
         let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
         let options = TcAttachOptions::Netlink(options);
-        program.attach_with_options(device, TcAttachType::Ingress, options)
+        program.attach_with_options(device, side(hook.program), options)
     };
     let link = id.and_then(|id| program.take_link(id)).map_err(|e| error(&e))?;
     // Dropping it would remove the filter.
@@ -81,11 +85,11 @@ pub(super) fn detach(hook: Hook) -> Result<(), DatapathError> {
     let Some(device) = device_name(hook.device) else {
         return Ok(());
     };
-    let filters = dump(hook.device).unwrap_or_default();
+    let filters = dump(hook.device, parent(hook.program)).unwrap_or_default();
     if !filters.iter().any(|filter| Filter::ours(filter).is_some()) {
         return Ok(());
     }
-    let link = ours_on(&device).map_err(|_gone| no_device("detach", hook))?;
+    let link = ours_on(&device, hook.program).map_err(|_gone| no_device("detach", hook))?;
     link.detach().map_err(|error| DatapathError::hook("detach", hook, &error))
 }
 
@@ -99,8 +103,13 @@ pub(in crate::datapath) fn remove_all() -> Vec<String> {
 }
 
 /// aya's handle on our filter.
-fn ours_on(device: &str) -> io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(device, TcAttachType::Ingress, PRIORITY, HANDLE, None)
+fn ours_on(device: &str, program: Program) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(device, side(program), PRIORITY, HANDLE, None)
+}
+
+/// The parent of a program's filter.
+const fn parent(program: Program) -> u32 {
+    if program.is_egress() { EGRESS } else { INGRESS }
 }
 
 /// A filter that is ours.
@@ -135,11 +144,11 @@ fn options(attribute: &TcAttribute) -> &[TcOption] {
     if let TcAttribute::Options(options) = attribute { options } else { &[] }
 }
 
-/// The ingress filters of a device; none where it has no clsact qdisc.
-fn dump(device: IfIndex) -> io::Result<Vec<TcMessage>> {
+/// The filters on one side of a device; none where it has no clsact qdisc.
+fn dump(device: IfIndex, parent: u32) -> io::Result<Vec<TcMessage>> {
     let mut request = TcMessage::default();
     request.header.index = i32::try_from(device.0).map_err(io::Error::other)?;
-    request.header.parent = INGRESS.into();
+    request.header.parent = parent.into();
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let payload = NetlinkPayload::from(RouteNetlinkMessage::GetTrafficFilter(request));

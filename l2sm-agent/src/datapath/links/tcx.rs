@@ -3,13 +3,13 @@
 use std::{fs, io, path::Path};
 
 use aya::programs::{
-    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType,
+    LinkOrder, ProgramInfo, SchedClassifier,
     links::{FdLink, LinkError, LinkType, PinnedLink},
     tc::{SchedClassifierLink, TcAttachOptions},
 };
 use l2sm_core::image::Hook;
 
-use super::{Attached, device_name, uses_map};
+use super::{Attached, device_name, side, uses_map};
 use crate::datapath::{DatapathError, bpffs::Pins, error::chain};
 
 /// The links that have a pin and a device. A pin whose link holds no device any more is removed.
@@ -46,7 +46,7 @@ pub(super) fn attach(
     let error = |error: &dyn std::error::Error| DatapathError::hook("attach", hook, error);
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
     let link = program
-        .attach_with_options(device, TcAttachType::Ingress, order)
+        .attach_with_options(device, side(hook.program), order)
         .and_then(|id| program.take_link(id))
         .map_err(|e| error(&e))?;
     let link = FdLink::try_from(link).map_err(|e| error(&e))?;
@@ -95,7 +95,7 @@ fn open(hook: Hook, pins: &Pins) -> Result<Pin, DatapathError> {
     let Some(device) = device_name(hook.device) else {
         return Ok(Pin::Stale);
     };
-    let programs = SchedClassifier::query_tcx(&device, TcAttachType::Ingress);
+    let programs = SchedClassifier::query_tcx(&device, side(hook.program));
     let (_, programs) = match programs {
         Ok(found) => found,
         // It went while we looked.
