@@ -31,7 +31,7 @@ use self::{
 use crate::{
     cni::{Channels, Journal, Listener, Service},
     config::{Cleanup, Command, Run, host_and_port, version},
-    controller::{Client, Follower, Settings as FollowSettings, kept},
+    controller::{Client, Follower, Settings as FollowSettings, Troubles, kept},
     datapath::{Attaching, KernelDatapath, ensure_bpffs},
     netlink::{
         KernelLinks, Links, Settings, monitor::Monitor, socket::Conversation, underlay::Underlay,
@@ -167,20 +167,24 @@ fn spawn_parts(
     let (desired, desired_seen) = watch::channel(remembered(state_dir));
     let (outcome, outcomes) = watch::channel(Outcome::default());
     let (controller, controller_seen) = watch::channel(None);
+    let (troubles, troubles_seen) = watch::channel(Troubles::new());
     let (wake, woken) = mpsc::unbounded_channel();
     let journal = Journal::open(state_dir)?;
     let listener = Listener::bind(&run.places.socket)?;
     let monitor = Monitor::open().context("watch the node's links")?;
     let channels =
         Channels { desired: desired.clone(), outcomes: outcomes.clone(), wake: wake.clone() };
-    let (calls, on_node) = (Calls(Client::new(controller_seen)), OnNode(signals.clone()));
+    let calls = Calls(Client::new(controller_seen, troubles_seen));
+    let on_node = OnNode(signals.clone());
     let service = Arc::new(Service::new(calls, on_node, identity.clone(), channels, journal));
     let settings = FollowSettings {
         urls: run.controller.clone(),
+        tls: run.tls.files().ok(),
         adopt: run.adopt_controller,
         state_dir: state_dir.to_owned(),
     };
-    let follower = Follower { settings, identity, desired, outcomes, followed: controller, wake };
+    let follower =
+        Follower { settings, identity, desired, outcomes, followed: controller, troubles, wake };
     parts.spawn(named("following the controller", async move { Box::pin(follower.run()).await }));
     parts.spawn(named("waking the reconciler", wiring::forward_wakes(woken, signals.clone())));
     parts.spawn(named("watching the links", wiring::watch_node(monitor, signals.clone())));

@@ -42,6 +42,9 @@ pub trait Controller: Send + Sync + 'static {
     /// URL of the one that is followed now.
     fn url(&self) -> Option<String>;
 
+    /// Why none is followed, a line for each; empty while one is.
+    fn troubles(&self) -> Vec<String>;
+
     /// Whether attachments are made by request; `None`: none is followed.
     fn attaches_by_request(&self) -> Option<bool>;
 

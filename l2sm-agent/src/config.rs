@@ -9,6 +9,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use l2sm_api::grpc::tls::ClientFiles;
 use l2sm_common::abi;
 use thiserror::Error;
 
@@ -68,9 +69,12 @@ pub struct Run {
     /// Name of this node, as the controller knows it [default: `$NODE_NAME`, else the host name]
     #[arg(long, env = "L2SM_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
-    /// Controller to follow, http://HOST:PORT; repeatable, tried in order
+    /// Controller to follow, https://HOST:PORT; repeatable, tried in order
     #[arg(long, env = "L2SM_CONTROLLER", value_name = "URL", value_delimiter = ',')]
     pub controller: Vec<String>,
+    /// How controllers are told from impostors, and this node from others.
+    #[command(flatten)]
+    pub tls: Tls,
     /// Allow http:// controllers: no encryption, no authentication
     #[arg(long, env = "L2SM_INSECURE")]
     pub insecure: bool,
@@ -100,6 +104,34 @@ pub struct Run {
     /// What is logged.
     #[command(flatten)]
     pub log: Log,
+}
+
+/// Files of TLS, for https:// controllers.
+#[derive(Clone, Debug, Args)]
+pub struct Tls {
+    /// Authorities that sign controllers' certificates, PEM; read again with each connection
+    #[arg(long, env = "L2SM_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Certificate of this node, PEM; read again with each connection
+    #[arg(long, env = "L2SM_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of this node's certificate, PEM; read again with each connection
+    #[arg(long, env = "L2SM_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// The files.
+    ///
+    /// # Errors
+    /// One was not given: its flag.
+    pub fn files(&self) -> Result<ClientFiles, &'static str> {
+        Ok(ClientFiles {
+            ca: self.tls_ca.clone().ok_or("--tls-ca")?,
+            cert: self.tls_cert.clone().ok_or("--tls-cert")?,
+            key: self.tls_key.clone().ok_or("--tls-key")?,
+        })
+    }
 }
 
 /// Flags of `cleanup`.
@@ -159,21 +191,26 @@ pub enum LogFormat {
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum UsageError {
     /// No `--controller`.
-    #[error("no controller: name one with --controller http://HOST:PORT")]
+    #[error("no controller: name one with --controller https://HOST:PORT")]
     NoController,
-    /// TLS is not there yet.
+    /// TLS needs files.
     #[error(
-        "--controller {0}: this version does not speak TLS yet; use http:// together with \
-         --insecure on a network that you trust"
+        "--controller {url}: {missing} is missing; https:// needs --tls-ca, --tls-cert and \
+         --tls-key (`l2sm-controller certs` makes the files)"
     )]
-    NoTls(String),
+    NoTls {
+        /// The controller.
+        url: String,
+        /// The first flag that is missing.
+        missing: &'static str,
+    },
     /// Plain HTTP needs consent.
     #[error(
         "--controller {0}: http:// is neither encrypted nor authenticated; allow it with --insecure"
     )]
     Insecure(String),
     /// Neither scheme.
-    #[error("--controller {0}: expected http://HOST:PORT")]
+    #[error("--controller {0}: expected https://HOST:PORT, or http://HOST:PORT with --insecure")]
     NotAUrl(String),
     /// The host name cannot be read.
     #[error("no node name: name it with --node-name")]
@@ -208,19 +245,26 @@ impl Run {
     }
 
     fn check_controller(&self, url: &str) -> Result<(), UsageError> {
-        if url.starts_with("https://") {
-            return Err(UsageError::NoTls(url.to_owned()));
-        }
         if host_and_port(url).is_none() {
             return Err(UsageError::NotAUrl(url.to_owned()));
+        }
+        if is_secure(url) {
+            let missing = |missing| UsageError::NoTls { url: url.to_owned(), missing };
+            return self.tls.files().map(drop).map_err(missing);
         }
         if self.insecure { Ok(()) } else { Err(UsageError::Insecure(url.to_owned())) }
     }
 }
 
-/// `HOST:PORT` of an `http://` URL; an IPv6 host keeps its brackets.
+/// Whether a URL stands for TLS.
+pub fn is_secure(url: &str) -> bool {
+    url.starts_with("https://")
+}
+
+/// `HOST:PORT` of an `https://` or `http://` URL; an IPv6 host keeps its brackets.
 pub fn host_and_port(url: &str) -> Option<&str> {
-    let rest = url.strip_prefix("http://")?.trim_end_matches('/');
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let rest = rest.trim_end_matches('/');
     let (host, port) = rest.rsplit_once(':')?;
     let fits = !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok();
     fits.then_some(rest)
@@ -292,19 +336,30 @@ mod tests {
     }
 
     #[test]
-    fn http_needs_consent_and_https_is_not_there_yet() {
+    fn http_needs_consent_and_https_three_files() {
         let url = "http://10.0.0.1:30808";
         let refused = run(&["--controller", url]).check();
         assert_eq!(refused, Err(UsageError::Insecure(url.to_owned())));
         let url = "https://10.0.0.1:30808";
-        let refused = run(&["--controller", url, "--insecure"]).check();
-        assert_eq!(refused, Err(UsageError::NoTls(url.to_owned())));
+        let mut args = vec!["--controller", url, "--tls-ca", "ca.crt", "--tls-cert", "n1.crt"];
+        let refused = run(&args).check();
+        let missing = "--tls-key";
+        assert_eq!(refused, Err(UsageError::NoTls { url: url.to_owned(), missing }));
+        args.extend(["--tls-key", "n1.key"]);
+        assert_eq!(run(&args).check(), Ok(()));
         assert_eq!(run(&[]).check(), Err(UsageError::NoController));
     }
 
     #[test]
     fn a_controller_must_have_host_and_port() {
-        for url in ["10.0.0.1:30808", "http://10.0.0.1", "http://:1", "http://h:x", "ftp://h:1"] {
+        for url in [
+            "10.0.0.1:30808",
+            "http://10.0.0.1",
+            "https://h",
+            "http://:1",
+            "http://h:x",
+            "ftp://h:1",
+        ] {
             let refused = run(&["--controller", url, "--insecure"]).check();
             assert_eq!(refused, Err(UsageError::NotAUrl(url.to_owned())));
         }

@@ -4,6 +4,7 @@
 mod admission;
 mod assembly;
 mod client;
+mod connect;
 mod follow;
 pub mod kept;
 mod session;
@@ -11,6 +12,6 @@ mod session;
 pub use self::{
     admission::{Admission, Rejection},
     assembly::{Assembly, AssemblyError, Step},
-    client::{Client, Followed},
+    client::{Client, Followed, Troubles},
     follow::{Follower, Settings},
 };

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use l2sm_api::grpc::tls::ClientFiles;
 use l2sm_api::grpc::v1::objects_client::ObjectsClient;
 use l2sm_api::grpc::v1::{
     Applied, ApplyRequest, DeleteRequest, ListRequest, ObjectRef, StatusReply, StatusRequest,
@@ -19,22 +20,26 @@ use tonic::{Code, Status};
 use crate::lab::plan::{CONTROLLER_PORT, UNDERLAY, netns_path};
 
 /// Where a controller is looked for unless it is said where.
-pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:30808";
+pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:30808";
 /// The word for the controller of the lab of this machine.
 const LAB: &str = "lab";
 
 /// Where a controller is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// `http://host:port`.
+    /// `https://host:port` or `http://host:port`.
     url: String,
+    /// The scheme was not given: `https` with files for it, else `http`.
+    bare: bool,
     /// The network namespace from which it is reached, if it is not ours.
     netns: Option<PathBuf>,
+    /// Files for `https`.
+    tls: Option<ClientFiles>,
 }
 
 impl Server {
-    /// Reads what the user gave: `http://host:port`, `host:port`, or `lab`. Nothing at all, as in an
-    /// empty variable, stands for the default.
+    /// Reads what the user gave: `https://host:port`, `http://host:port`, `host:port`, or `lab`.
+    /// Nothing at all, as in an empty variable, stands for the default.
     ///
     /// # Errors
     /// What was expected, when `text` is none of them.
@@ -43,24 +48,54 @@ impl Server {
             return Ok(Self::of_lab());
         }
         let text = if text.is_empty() { DEFAULT_SERVER } else { text };
-        let expected = || format!("expected http://HOST:PORT, or `{LAB}` for the lab's controller");
-        let url = match text.split_once("://") {
-            Some(("http", _)) => text.to_owned(),
-            Some(("https", _)) => return Err(format!("TLS is not built in yet: {}", expected())),
+        let expected = || {
+            format!(
+                "expected https://HOST:PORT, http://HOST:PORT, or `{LAB}` for the lab's controller"
+            )
+        };
+        let (url, bare) = match text.split_once("://") {
+            Some(("http" | "https", _)) => (text.to_owned(), false),
             Some(_) => return Err(expected()),
-            None => format!("http://{text}"),
+            None => (format!("http://{text}"), true),
         };
         let endpoint = Endpoint::from_shared(url.clone()).map_err(|_invalid| expected())?;
         match endpoint.uri().port_u16() {
-            Some(_) => Ok(Self { url, netns: None }),
+            Some(_) => Ok(Self { url, bare, netns: None, tls: None }),
             None => Err(expected()),
         }
+    }
+
+    /// The controller of this machine.
+    pub(crate) fn of_machine() -> Self {
+        let url = format!("http://{DEFAULT_SERVER}");
+        Self { url, bare: true, netns: None, tls: None }
     }
 
     /// The controller of the lab of this machine, which only its underlay reaches.
     pub(crate) fn of_lab() -> Self {
         let url = format!("http://127.0.0.1:{CONTROLLER_PORT}");
-        Self { url, netns: Some(netns_path(UNDERLAY)) }
+        Self { url, bare: false, netns: Some(netns_path(UNDERLAY)), tls: None }
+    }
+
+    /// The same with files for `https`; a server of which no scheme was given is one then.
+    ///
+    /// # Errors
+    /// The scheme is `https`, and there is no file: what must be given.
+    pub(crate) fn with_tls(mut self, tls: Result<ClientFiles, &str>) -> Result<Self, String> {
+        if self.bare && tls.is_ok() {
+            self.url = self.url.replacen("http://", "https://", 1);
+        }
+        if self.url.starts_with("https://") {
+            let missing = |flag| {
+                format!(
+                    "--server {}: {flag} is missing; https:// needs --tls-ca, \
+                --tls-cert and --tls-key (`l2sm-controller certs` makes the files)",
+                    self.url
+                )
+            };
+            self.tls = Some(tls.map_err(missing)?);
+        }
+        Ok(self)
     }
 
     /// Connects, and does `work` with the connection; each call may take `timeout`.
@@ -78,7 +113,7 @@ impl Server {
                 self.enter()?;
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.context("cannot start the runtime")?.block_on(async {
-                    let mut client = self.connect(timeout).await?;
+                    let mut client = Box::pin(self.connect(timeout)).await?;
                     work(&mut client).await
                 })
             });
@@ -99,16 +134,25 @@ impl Server {
         setns(file, CloneFlags::CLONE_NEWNET).context("cannot enter the lab")
     }
 
+    #[expect(clippy::large_stack_frames, reason = "a future: its caller has it on the heap")]
     async fn connect(&self, timeout: Duration) -> Result<Client> {
         let endpoint = Endpoint::from_shared(self.url.clone()).context("not a URL")?;
-        let endpoint = endpoint.connect_timeout(timeout).timeout(timeout);
+        let mut endpoint = endpoint.connect_timeout(timeout).timeout(timeout);
+        if let Some(files) = &self.tls {
+            endpoint = endpoint
+                .tls_config(files.load()?.timeout(timeout))
+                .map_err(|error| self.unreachable(&error))?;
+        }
         let channel = endpoint.connect().await.map_err(|error| self.unreachable(&error))?;
         // A list of every object of a large cluster is larger than the usual 4 MiB.
         let stub = ObjectsClient::new(channel).max_decoding_message_size(usize::MAX);
-        Ok(Client { stub, server: self.url.clone() })
+        Ok(Client { stub, server: self.url.clone(), tls: self.tls.clone() })
     }
 
     fn unreachable(&self, error: &tonic::transport::Error) -> anyhow::Error {
+        if let Some(what) = self.tls.as_ref().and_then(|files| files.explain(error)) {
+            return anyhow!("{}: {what}", self.url);
+        }
         let mut cause: &dyn std::error::Error = error;
         while let Some(source) = cause.source() {
             cause = source;
@@ -142,6 +186,7 @@ impl std::error::Error for Unreachable {}
 pub(crate) struct Client {
     stub: ObjectsClient<Channel>,
     server: String,
+    tls: Option<ClientFiles>,
 }
 
 impl Client {
@@ -184,7 +229,11 @@ impl Client {
     fn answer<T>(&self, reply: Result<tonic::Response<T>, Status>) -> Result<T> {
         match reply {
             Ok(reply) => Ok(reply.into_inner()),
-            Err(status) => Err(refusal(&self.server, &status)),
+            // A certificate that the controller refuses shows with the first answer.
+            Err(status) => match self.tls.as_ref().and_then(|files| files.explain(&status)) {
+                Some(what) => Err(anyhow!("{}: {what}", self.server)),
+                None => Err(refusal(&self.server, &status)),
+            },
         }
     }
 }
@@ -225,14 +274,29 @@ mod tests {
     #[test]
     fn servers_are_urls_with_a_port_or_the_lab() {
         let url = |text| Server::parse(text).map(|server| server.url);
-        assert_eq!(url(DEFAULT_SERVER).as_deref(), Ok(DEFAULT_SERVER));
+        assert_eq!(url(DEFAULT_SERVER).as_deref(), Ok("http://127.0.0.1:30808"));
         assert_eq!(url("10.0.0.1:30808").as_deref(), Ok("http://10.0.0.1:30808"));
         assert_eq!(url("http://[::1]:30808").as_deref(), Ok("http://[::1]:30808"));
         assert!(Server::parse("lab").unwrap().netns.is_some());
-        assert_eq!(url("").as_deref(), Ok(DEFAULT_SERVER));
-        for text in ["host", "http://host", "ftp://host:1", "https://host:1", "a b:1"] {
+        assert_eq!(Server::parse(""), Ok(Server::of_machine()));
+        assert_eq!(url("https://host:1").as_deref(), Ok("https://host:1"));
+        for text in ["host", "http://host", "ftp://host:1", "https://host", "a b:1"] {
             assert!(Server::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn https_needs_files_and_files_without_a_scheme_mean_https() {
+        let files =
+            || ClientFiles { ca: "ca.crt".into(), cert: "a.crt".into(), key: "a.key".into() };
+        let with = |text: &str, tls| Server::parse(text).unwrap().with_tls(tls);
+        let missing = with("https://h:1", Err("--tls-key")).unwrap_err();
+        assert!(missing.contains("--tls-key is missing"), "{missing}");
+        assert_eq!(with("https://h:1", Ok(files())).unwrap().tls, Some(files()));
+        assert_eq!(with("h:1", Ok(files())).unwrap().url, "https://h:1");
+        assert_eq!(with("h:1", Err("--tls-ca")).unwrap().url, "http://h:1");
+        assert_eq!(with("http://h:1", Ok(files())).unwrap().tls, None, "as it was said");
+        assert_eq!(with("lab", Ok(files())).unwrap(), Server::of_lab());
     }
 
     #[test]

@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use l2sm_api::grpc::tls::ClientFiles;
 use l2sm_api::objects::{DEFAULT_NAMESPACE, Kind};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::agent;
-use crate::client::{Client, DEFAULT_SERVER, Server};
+use crate::client::{Client, Server};
 use crate::duration;
 
 /// What any command may be told, before or after its name.
@@ -29,9 +30,11 @@ use crate::duration;
 pub(crate) struct Common {
     /// The controller.
     #[arg(long, global = true, value_name = "URL", env = "L2SM_SERVER", value_parser = Server::parse,
-          help = "The controller: http://HOST:PORT, or `lab` for the lab on this machine \
-                  [default: http://127.0.0.1:30808]")]
+          help = "The controller: https://HOST:PORT, http://HOST:PORT, or `lab` for the lab on this \
+                  machine [default: 127.0.0.1:30808]")]
     pub(crate) server: Option<Server>,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
     /// The socket of this node's agent [default: /run/l2sm/agent.sock].
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
@@ -44,6 +47,31 @@ pub(crate) struct Common {
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) logging: Logging,
+}
+
+/// Files of TLS, for https:// controllers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tls {
+    /// Authorities that sign the controller's certificate, PEM.
+    #[arg(long = "tls-ca", global = true, value_name = "FILE", env = "L2SM_TLS_CA")]
+    ca: Option<PathBuf>,
+    /// Own certificate, an admin's, PEM.
+    #[arg(long = "tls-cert", global = true, value_name = "FILE", env = "L2SM_TLS_CERT")]
+    cert: Option<PathBuf>,
+    /// Private key of the own certificate, PEM.
+    #[arg(long = "tls-key", global = true, value_name = "FILE", env = "L2SM_TLS_KEY")]
+    key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// The files; else the first flag that is missing.
+    fn files(&self) -> Result<ClientFiles, &'static str> {
+        Ok(ClientFiles {
+            ca: self.ca.clone().ok_or("--tls-ca")?,
+            cert: self.cert.clone().ok_or("--tls-cert")?,
+            key: self.key.clone().ok_or("--tls-key")?,
+        })
+    }
 }
 
 /// What is logged, on standard error.
@@ -84,8 +112,8 @@ impl Common {
         &self,
         work: impl AsyncFnOnce(&mut Client) -> Result<T> + Send,
     ) -> Result<T> {
-        let given = self.server.clone().map_or_else(|| Server::parse(DEFAULT_SERVER), Ok);
-        given.map_err(anyhow::Error::msg)?.with(self.timeout, work)
+        let server = self.server.clone().unwrap_or_else(Server::of_machine);
+        server.with_tls(self.tls.files()).map_err(Misuse)?.with(self.timeout, work)
     }
 
     /// The namespace that was given, else `default`.

@@ -37,6 +37,10 @@ impl Controller for Calls {
         self.0.url()
     }
 
+    fn troubles(&self) -> Vec<String> {
+        self.0.troubles()
+    }
+
     fn attaches_by_request(&self) -> Option<bool> {
         self.0.attaches_by_request()
     }

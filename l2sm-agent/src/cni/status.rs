@@ -15,6 +15,7 @@ impl<C: Controller, N: Node> Service<C, N> {
         let instructions = self.desired.borrow().effective();
         let mut errors: Vec<String> = outcome.errors.iter().map(ToString::to_string).collect();
         let holding = outcome.conditions.iter().filter(|condition| condition.holds);
+        errors.extend(self.controller.troubles());
         errors.extend(holding.map(|holds| format!("{}: {}", holds.kind, holds.message)));
         let counters = self.node.counters().await.unwrap_or_else(|why| {
             errors.push(format!("counters: {why}"));

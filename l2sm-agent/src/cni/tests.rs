@@ -60,6 +60,10 @@ impl Controller for Fake {
         Some("http://[::1]:30808".to_owned())
     }
 
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn attaches_by_request(&self) -> Option<bool> {
         (!*self.away.lock().unwrap()).then_some(true)
     }

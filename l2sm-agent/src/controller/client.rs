@@ -6,7 +6,7 @@ use l2sm_api::grpc::v1::{
 use tokio::sync::watch;
 use tonic::{Code, Request, Status, transport::Channel};
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// A call takes this long at most.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,16 +21,28 @@ pub struct Followed {
     pub(super) channel: Channel,
 }
 
+/// Why controllers are not followed, by URL; empty while one is.
+pub type Troubles = BTreeMap<String, String>;
+
 /// Makes calls to whichever controller is followed.
 #[derive(Clone, Debug)]
 pub struct Client {
     followed: watch::Receiver<Option<Followed>>,
+    troubles: watch::Receiver<Troubles>,
 }
 
 impl Client {
-    /// `followed`: from the [`Follower`](super::Follower).
-    pub fn new(followed: watch::Receiver<Option<Followed>>) -> Self {
-        Self { followed }
+    /// Both from the [`Follower`](super::Follower).
+    pub fn new(
+        followed: watch::Receiver<Option<Followed>>,
+        troubles: watch::Receiver<Troubles>,
+    ) -> Self {
+        Self { followed, troubles }
+    }
+
+    /// Why no controller is followed, a line for each; empty while one is.
+    pub fn troubles(&self) -> Vec<String> {
+        self.troubles.borrow().values().cloned().collect()
     }
 
     /// URL of the controller that is followed now.

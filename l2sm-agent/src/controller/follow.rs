@@ -7,15 +7,16 @@ use std::{
     time::Duration,
 };
 
+use l2sm_api::grpc::tls::ClientFiles;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
 };
-use tonic::transport::{Channel, Endpoint};
 
 use super::{
     Admission,
-    client::Followed,
+    client::{Followed, Troubles},
+    connect::connect,
     kept::{self, Kept},
     session::{Session, SessionError},
 };
@@ -23,16 +24,14 @@ use crate::state::{Desired, Identity, Outcome};
 
 /// First and longest wait between rounds over all controllers.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// A connection is there within this.
-const CONNECT: Duration = Duration::from_secs(3);
-/// An idle connection is asked this often whether it lives, and given up after as long again.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// What a follower is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Controllers, tried in order.
     pub urls: Vec<String>,
+    /// Files for `https://`.
+    pub tls: Option<ClientFiles>,
     /// A foreign one is accepted once.
     pub adopt: bool,
     /// Directory of what survives a restart.
@@ -52,6 +51,8 @@ pub struct Follower {
     pub outcomes: watch::Receiver<Outcome>,
     /// The controller followed now.
     pub followed: watch::Sender<Option<Followed>>,
+    /// Why the others are not.
+    pub troubles: watch::Sender<Troubles>,
     /// Called when instructions came: wakes the reconciler.
     pub wake: mpsc::UnboundedSender<()>,
 }
@@ -79,14 +80,30 @@ impl Follower {
         let ended = Box::pin(self.follow(url, admission, attempts)).await;
         self.followed.send_replace(None);
         let Err(why) = ended else { return false };
-        if let SessionError::Rejected(why) = &why {
-            tracing::warn!("{url} is not followed: {why}");
-        } else if *attempts == 0 {
-            tracing::warn!("{url}: {why}; forwarding goes on without it");
-        } else {
-            tracing::debug!("{url}: {why}");
+        if matches!(why, SessionError::Stopping) {
+            return true;
         }
-        matches!(why, SessionError::Stopping)
+        self.say(url, &why);
+        false
+    }
+
+    /// Says why a controller is not followed: once, until the reason is another.
+    fn say(&self, url: &str, why: &SessionError) {
+        let explained = self.settings.tls.as_ref().and_then(|files| files.explain(why));
+        let text = if let SessionError::Rejected(why) = why {
+            format!("{url} is not followed: {why}")
+        } else {
+            format!("{url}: {}", explained.unwrap_or_else(|| why.to_string()))
+        };
+        let mut news = false;
+        self.troubles.send_modify(|troubles| {
+            news = troubles.insert(url.to_owned(), text.clone()).as_ref() != Some(&text);
+        });
+        if news {
+            tracing::warn!("{text}; forwarding goes on without it");
+        } else {
+            tracing::debug!("{text}");
+        }
     }
 
     async fn follow(
@@ -97,6 +114,7 @@ impl Follower {
     ) -> Result<(), SessionError> {
         let mut session = Box::pin(self.open(url, admission)).await?;
         *attempts = 0;
+        self.troubles.send_modify(Troubles::clear);
         let attach_by_request = session.welcome.attach_by_request;
         let channel = session.channel.clone();
         let followed = Followed { url: url.to_owned(), attach_by_request, channel };
@@ -126,7 +144,7 @@ impl Follower {
         // Hello tells the addresses and MTU of the underlay: the first pass has seen them.
         let seen = self.outcomes.wait_for(|outcome| outcome.pass > 0).await;
         let seen = seen.map_err(|_closed| SessionError::Stopping)?.clone();
-        let channel = Box::pin(connect(url)).await?;
+        let channel = Box::pin(connect(url, self.settings.tls.as_ref())).await?;
         let held = self.desired.borrow().clone();
         Box::pin(Session::open(channel, &self.identity, &held, admission, &seen)).await
     }
@@ -137,27 +155,6 @@ fn announce(url: &str, outcome: &Outcome) {
     let revision = outcome.revision.as_ref().map_or(0, |revision| revision.number);
     let (networks, ports) = (outcome.slots.len(), outcome.ports.len());
     tracing::info!("following {url} revision {revision}, {networks} networks, {ports} ports");
-}
-
-async fn connect(url: &str) -> Result<Channel, SessionError> {
-    let failed = |why: tonic::transport::Error| {
-        // Its own text is "transport error"; what happened is at the end of the chain.
-        let mut cause: &dyn std::error::Error = &why;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        SessionError::Status(tonic::Status::unavailable(cause.to_string()))
-    };
-    Endpoint::from_shared(url.to_owned())
-        .map_err(failed)?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true)
-        .connect()
-        .await
-        .map_err(failed)
 }
 
 /// Doubles up to the longest wait; of that, a random part of a half is left out, so that many agents

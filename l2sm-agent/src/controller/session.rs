@@ -11,7 +11,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
-use super::{Admission, Assembly, AssemblyError, Rejection, Step};
+use super::{Admission, Assembly, AssemblyError, Rejection, Step, connect::ConnectError};
 use crate::state::{Desired, Identity, Outcome, Revision};
 
 /// The welcome comes within this, or never.
@@ -24,6 +24,9 @@ const MESSAGE_MAX: usize = 64 << 20;
 /// Why a stream ended.
 #[derive(Debug, Error)]
 pub(super) enum SessionError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The server said so, or the connection broke.
     #[error("{}", described(.0))]
     Status(#[from] Status),

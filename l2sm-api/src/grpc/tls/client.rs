@@ -70,7 +70,9 @@ impl ClientFiles {
             rest.lines().next()
         };
         if let Some(alert) = after("received fatal alert: ") {
-            return Some(self.explain_alert(alert));
+            // Layers above rustls quote its words.
+            let end = alert.find(|letter: char| !letter.is_ascii_alphanumeric());
+            return Some(self.explain_alert(end.map_or(alert, |end| alert.split_at(end).0)));
         }
         if let Some(fault) = after("invalid peer certificate: ") {
             return Some(self.explain_fault(fault));
@@ -137,7 +139,7 @@ mod tests {
     fn each_failure_names_the_file_and_the_cure() {
         for (said, words) in [
             ("received fatal alert: CertificateExpired", ["/c/n1.crt", "expired"]),
-            ("a\nreceived fatal alert: UnknownCA\nb", ["/c/n1.crt", "--client-ca"]),
+            ("a\nKind, \"received fatal alert: UnknownCA\" }))\nb", ["/c/n1.crt", "--client-ca"]),
             ("invalid peer certificate: UnknownIssuer", ["/c/ca.crt", "not signed"]),
             ("invalid peer certificate: certificate expired: x", ["expired", "certs"]),
             ("keys may not be consistent: KeyMismatch", ["/c/n1.key", "/c/n1.crt"]),
