@@ -31,7 +31,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-const CASES: u32 = 6_000;
+const CASES: u32 = 20_000;
 const SLOTS: u32 = 8;
 
 const A: Mac = Mac([0x02, 0, 0, 0, 0, 0xa]);

@@ -22,6 +22,10 @@ struct Lab {
 
 /// `resolved`: the path to the kernel's node has its next hop; `mtu`: of the pods.
 fn lab(resolved: bool, mtu: u32) -> Lab {
+    lab_with(resolved, mtu, "10.0.0.1/24", "10.0.0.2/24")
+}
+
+fn lab_with(resolved: bool, mtu: u32, address: &str, peer_address: &str) -> Lab {
     let kernel = KernelNode::new();
     let netns = Netns::new("ours").without_ipv6();
     join((&netns, "ul0"), (&kernel.netns, "ul0"), UNDERLAY_MTU);
@@ -29,13 +33,14 @@ fn lab(resolved: bool, mtu: u32) -> Lab {
     kernel.netns.ip("address add 192.0.2.2/24 dev ul0");
     let mut ours = Node::new(netns, "192.0.2.1");
     ours.segment(VNI, mtu);
-    let pod = ours.pod(VNI, 1, &["10.0.0.1/24"], mtu);
+    let pod = ours.pod(VNI, 1, &[address], mtu);
     kernel.segment(VNI, "192.0.2.2", "192.0.2.1", UDP_PORT);
-    let peer = kernel.pod(VNI, 2, &["10.0.0.2/24"], mtu);
+    let peer = kernel.pod(VNI, 2, &[peer_address], mtu);
     let next_hop = kernel.netns.mac("ul0");
     ours.vtep("kernel", "192.0.2.2", resolved.then_some(next_hop));
     ours.member(VNI, "kernel");
-    ours.host(VNI, "kernel", peer.mac, &["10.0.0.2"]);
+    let ip = peer_address.split('/').next().unwrap();
+    ours.host(VNI, "kernel", peer.mac, &[ip]);
     ours.program();
     Lab { ours, _kernel: kernel, pod, peer }
 }
@@ -92,4 +97,21 @@ fn packets_too_big_for_the_path_are_fragmented_outside() {
     assert!(traffic.slow_sent.packets >= 6, "{traffic:?}");
     assert!(traffic.slow_received.packets >= 6, "{traffic:?}");
     assert_eq!(lab.ours.drops(), []);
+}
+
+#[test]
+fn a_sender_that_forbids_fragments_is_told_the_mtu() {
+    for (family, addresses, peer_addresses, target, told) in [
+        ("4", "10.0.0.1/24", "10.0.0.2/24", "10.0.0.2", "mtu = 1450"),
+        ("6", "fd00::1/64", "fd00::2/64", "fd00::2", "mtu=1450"),
+    ] {
+        let mut lab = lab_with(true, 1500, addresses, peer_addresses);
+        let size = if family == "4" { "1472" } else { "1452" };
+        let arguments = ["-n", "-c", "2", "-i", "0.2", "-W", "1", "-s", size, "-M", "do", target];
+        let output = lab.pod.netns.output("ping", &arguments);
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(text.to_lowercase().contains(told), "IPv{family}: {text}");
+        transfer(&lab.pod.netns, &lab.peer.netns, target, 1 << 25);
+        assert_eq!(lab.ours.drops(), []);
+    }
 }
