@@ -8,7 +8,7 @@ use l2sm_common::mac::Mac;
 use l2sm_core::{
     ipam::{IpamError, Wanted, allocate},
     mac_plan::{MacIdentity, plan_mac},
-    model::ObjectKey,
+    model::{Holder, ObjectKey},
 };
 use thiserror::Error;
 
@@ -46,13 +46,13 @@ pub enum AllotError {
     /// No such address.
     #[error(transparent)]
     Ip(#[from] IpamError),
-    /// Another attachment has the MAC.
+    /// Another station has the MAC.
     #[error("MAC address {mac} is in use by {holder}")]
     Mac {
         /// The MAC.
         mac: Mac,
         /// Who has it.
-        holder: ObjectKey,
+        holder: Holder,
     },
 }
 
@@ -96,7 +96,8 @@ pub fn allot(
         if wish.ips.is_empty() { draft.held_elsewhere(&key, wish.node) } else { BTreeMap::new() };
     let source = draft.ground.source.clone();
     let tenants = draft.tenants(&key);
-    let other = |holder: &&ObjectKey| *holder != wish.attachment;
+    let own = Holder::Attachment(wish.attachment.clone());
+    let other = |holder: &&Holder| **holder != own;
     let taken =
         |ip: &IpAddr| tenants.ips.get(ip).filter(other).or_else(|| elsewhere.get(ip)).cloned();
     let ips = allocate(&network.spec.pools(), &taken, wish.ips)?;

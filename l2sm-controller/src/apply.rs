@@ -1,6 +1,7 @@
 //! `apply`: objects created and updated, all or none.
 
 mod attachment;
+mod external_vtep;
 mod network;
 
 use std::{collections::BTreeMap, fmt};
@@ -73,7 +74,7 @@ impl Objection {
     }
 }
 
-/// Tries `objects` out on a draft. Networks come before attachments, whatever the order of the
+/// Tries `objects` out on a draft. What is referred to comes first, whatever the order of the
 /// documents; outcomes are in their order.
 ///
 /// # Errors
@@ -113,11 +114,31 @@ fn apply_one(draft: &mut Draft, object: Object) -> Result<Outcome, Objection> {
     match object {
         Object::L2Network(network) => network::apply(draft, *network),
         Object::L2Attachment(attachment) => attachment::apply(draft, *attachment),
+        Object::ExternalVtep(vtep) => external_vtep::apply(draft, *vtep),
+        object @ (Object::Overlay(_) | Object::NetworkEdgeDevice(_)) => Ok(keep(draft, object)),
         Object::L2Node(_) => Err(Objection::wrong(
             "",
             "is made when the node's agent says hello; expected no such document",
         )),
     }
+}
+
+/// Puts an object that was checked already, where it is new or differs from the one there.
+fn keep(draft: &mut Draft, object: Object) -> Outcome {
+    let new = object.metadata();
+    let old = draft.catalog.metadata(&ObjectRef::new(object.kind(), new.key()));
+    let outcome = match old {
+        None => Outcome::Created,
+        Some(old) => {
+            let same = draft.catalog.has_spec_of(&object)
+                && (&old.labels, &old.annotations) == (&new.labels, &new.annotations);
+            if same { Outcome::Unchanged } else { Outcome::Configured }
+        }
+    };
+    if outcome != Outcome::Unchanged {
+        draft.put(object);
+    }
+    outcome
 }
 
 /// Things for a message, at most five of them.

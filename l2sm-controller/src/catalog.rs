@@ -2,15 +2,19 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use l2sm_api::objects::{Kind, L2Attachment, L2Network, L2Node, Object};
-use l2sm_common::vni::Vni;
-use l2sm_core::{
-    model::{Attachment, Network, Node, ObjectKey},
-    world::World,
+use l2sm_api::objects::{
+    ExternalVtep, Kind, L2Attachment, L2Network, L2Node, Metadata, NetworkEdgeDevice, Object,
+    Overlay,
 };
+use l2sm_common::vni::Vni;
+use l2sm_core::model::ObjectKey;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::store::StoreError;
+
+mod model;
+
+pub(crate) use model::seniority;
 
 /// All objects of a store. Copies share the objects.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +25,32 @@ pub struct Catalog {
     pub attachments: BTreeMap<ObjectKey, Arc<L2Attachment>>,
     /// Nodes, by keys without namespace.
     pub nodes: BTreeMap<ObjectKey, Arc<L2Node>>,
+    /// External VTEPs, by keys without namespace.
+    pub externals: BTreeMap<ObjectKey, Arc<ExternalVtep>>,
+    /// Overlays.
+    pub overlays: BTreeMap<ObjectKey, Arc<Overlay>>,
+    /// `NetworkEdgeDevices`.
+    pub devices: BTreeMap<ObjectKey, Arc<NetworkEdgeDevice>>,
+}
+
+/// Does the same with the objects of a kind, whatever their type.
+macro_rules! of_kind {
+    (&mut $catalog:expr, $kind:expr, $objects:ident => $body:expr) => {
+        of_kind!(@ [&mut] $catalog, $kind, $objects => $body)
+    };
+    (& $catalog:expr, $kind:expr, $objects:ident => $body:expr) => {
+        of_kind!(@ [&] $catalog, $kind, $objects => $body)
+    };
+    (@ [$($borrow:tt)+] $catalog:expr, $kind:expr, $objects:ident => $body:expr) => {
+        match $kind {
+            Kind::L2Network => { let $objects = $($borrow)+ $catalog.networks; $body }
+            Kind::L2Attachment => { let $objects = $($borrow)+ $catalog.attachments; $body }
+            Kind::L2Node => { let $objects = $($borrow)+ $catalog.nodes; $body }
+            Kind::ExternalVtep => { let $objects = $($borrow)+ $catalog.externals; $body }
+            Kind::Overlay => { let $objects = $($borrow)+ $catalog.overlays; $body }
+            Kind::NetworkEdgeDevice => { let $objects = $($borrow)+ $catalog.devices; $body }
+        }
+    };
 }
 
 /// An object's kind and key. Prints as it is called in a store: `Kind/namespace/name`.
@@ -54,24 +84,18 @@ impl Catalog {
         let mut catalog = Self::default();
         for (key, json) in objects {
             let kind = key.split('/').next().and_then(|kind| Kind::find(kind).ok());
-            match kind {
-                Some(Kind::L2Network) => {
-                    let network: L2Network = read(key, json)?;
-                    catalog.networks.insert(network.metadata.key(), Arc::new(network));
-                }
-                Some(Kind::L2Attachment) => {
-                    let attachment: L2Attachment = read(key, json)?;
-                    catalog.attachments.insert(attachment.metadata.key(), Arc::new(attachment));
-                }
-                Some(Kind::L2Node) => {
-                    let node: L2Node = read(key, json)?;
-                    catalog.nodes.insert(node.metadata.key(), Arc::new(node));
-                }
-                None => {
-                    let why = "its kind is not known".to_owned();
-                    return Err(StoreError::Object { key: key.clone(), why });
-                }
-            }
+            let kind = kind.ok_or_else(|| {
+                let why = "its kind is not known".to_owned();
+                StoreError::Object { key: key.clone(), why }
+            })?;
+            catalog.put(match kind {
+                Kind::L2Network => Object::L2Network(read(key, json)?),
+                Kind::L2Attachment => Object::L2Attachment(read(key, json)?),
+                Kind::L2Node => Object::L2Node(read(key, json)?),
+                Kind::ExternalVtep => Object::ExternalVtep(read(key, json)?),
+                Kind::Overlay => Object::Overlay(read(key, json)?),
+                Kind::NetworkEdgeDevice => Object::NetworkEdgeDevice(read(key, json)?),
+            });
         }
         Ok(catalog)
     }
@@ -81,44 +105,60 @@ impl Catalog {
     /// # Errors
     /// Never for objects that were read or made here.
     pub fn json(&self, object: &ObjectRef) -> Result<Option<String>, StoreError> {
-        match object.kind {
-            Kind::L2Network => write(object, self.networks.get(&object.key)),
-            Kind::L2Attachment => write(object, self.attachments.get(&object.key)),
-            Kind::L2Node => write(object, self.nodes.get(&object.key)),
-        }
+        of_kind!(&self, object.kind, objects => write(object, objects.get(&object.key)))
     }
 
     /// Whether an object is there.
     pub fn contains(&self, object: &ObjectRef) -> bool {
-        match object.kind {
-            Kind::L2Network => self.networks.contains_key(&object.key),
-            Kind::L2Attachment => self.attachments.contains_key(&object.key),
-            Kind::L2Node => self.nodes.contains_key(&object.key),
+        of_kind!(&self, object.kind, objects => objects.contains_key(&object.key))
+    }
+
+    /// An object's metadata; `None`: it is not there.
+    pub fn metadata(&self, object: &ObjectRef) -> Option<&Metadata> {
+        of_kind!(&self, object.kind, objects => Some(&objects.get(&object.key)?.metadata))
+    }
+
+    /// Whether an object is there with the same spec.
+    pub fn has_spec_of(&self, object: &Object) -> bool {
+        let key = object.metadata().key();
+        match object {
+            Object::L2Network(new) => {
+                self.networks.get(&key).is_some_and(|old| old.spec == new.spec)
+            }
+            Object::L2Attachment(new) => {
+                self.attachments.get(&key).is_some_and(|old| old.spec == new.spec)
+            }
+            Object::L2Node(new) => self.nodes.get(&key).is_some_and(|old| old.spec == new.spec),
+            Object::ExternalVtep(new) => {
+                self.externals.get(&key).is_some_and(|old| old.spec == new.spec)
+            }
+            Object::Overlay(new) => self.overlays.get(&key).is_some_and(|old| old.spec == new.spec),
+            Object::NetworkEdgeDevice(new) => {
+                self.devices.get(&key).is_some_and(|old| old.spec == new.spec)
+            }
         }
     }
 
     /// Puts an object in the place of the one of its key.
     pub fn put(&mut self, object: Object) {
+        let key = object.metadata().key();
         match object {
-            Object::L2Network(network) => {
-                self.networks.insert(network.metadata.key(), Arc::from(network));
-            }
+            Object::L2Network(network) => drop(self.networks.insert(key, Arc::from(network))),
             Object::L2Attachment(attachment) => {
-                self.attachments.insert(attachment.metadata.key(), Arc::from(attachment));
+                drop(self.attachments.insert(key, Arc::from(attachment)));
             }
-            Object::L2Node(node) => {
-                self.nodes.insert(node.metadata.key(), Arc::from(node));
+            Object::L2Node(node) => drop(self.nodes.insert(key, Arc::from(node))),
+            Object::ExternalVtep(vtep) => drop(self.externals.insert(key, Arc::from(vtep))),
+            Object::Overlay(overlay) => drop(self.overlays.insert(key, Arc::from(overlay))),
+            Object::NetworkEdgeDevice(device) => {
+                drop(self.devices.insert(key, Arc::from(device)));
             }
         }
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, object: &ObjectRef) {
-        match object.kind {
-            Kind::L2Network => drop(self.networks.remove(&object.key)),
-            Kind::L2Attachment => drop(self.attachments.remove(&object.key)),
-            Kind::L2Node => drop(self.nodes.remove(&object.key)),
-        }
+        of_kind!(&mut self, object.kind, objects => drop(objects.remove(&object.key)));
     }
 
     /// Attachments to a network.
@@ -130,46 +170,6 @@ impl Catalog {
         all.filter(|(_, attachment)| {
             attachment.spec.network == network.name && attachment.network() == *network
         })
-    }
-
-    /// The world that the objects describe. What has no VNI or MAC yet is not in it.
-    pub fn world(&self) -> World {
-        let networks = self.networks.iter().filter_map(|(key, network)| {
-            let spec = &network.spec;
-            let model = Network {
-                vni: vni_of(network)?,
-                mtu: spec.mtu,
-                mac_check: spec.mac_spoof_check,
-                flood: spec.flood == l2sm_api::objects::network::Flood::All,
-                learning: spec.learning,
-            };
-            Some((key.clone(), model))
-        });
-        let attachments = self.attachments.iter().filter_map(|(key, attachment)| {
-            let spec = &attachment.spec;
-            let model = Attachment {
-                network: attachment.network(),
-                node: spec.node.clone(),
-                netns: spec.netns.clone(),
-                netns_inode: spec.netns_inode,
-                pod: spec.pod.clone(),
-                ifname: spec.ifname.clone(),
-                mac: spec.station()?,
-                ips: spec.addresses(),
-            };
-            Some((key.clone(), model))
-        });
-        let nodes = self.nodes.iter().map(|(key, node)| {
-            let spec = &node.spec;
-            let model =
-                Node { vteps: spec.vtep_addresses.clone(), underlay_mtu: spec.underlay_mtu };
-            (key.name.clone(), model)
-        });
-        World {
-            networks: networks.collect(),
-            attachments: attachments.collect(),
-            nodes: nodes.collect(),
-        }
     }
 }
 

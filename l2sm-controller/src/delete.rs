@@ -72,7 +72,7 @@ fn users(draft: &Draft, object: &ObjectRef) -> Vec<ObjectRef> {
     let users = attachments.filter(|(_, attachment)| match object.kind {
         Kind::L2Network => attachment.network() == object.key,
         Kind::L2Node => attachment.spec.node == object.key.name,
-        Kind::L2Attachment => false,
+        Kind::L2Attachment | Kind::ExternalVtep | Kind::Overlay | Kind::NetworkEdgeDevice => false,
     });
     users.map(|(key, _)| reference(Kind::L2Attachment, key.clone())).collect()
 }

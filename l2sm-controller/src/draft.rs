@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use l2sm_api::objects::{Metadata, Object};
+use l2sm_api::objects::Object;
 use l2sm_common::vni::Vni;
-use l2sm_core::{model::ObjectKey, vni_plan::allocate_vni};
+use l2sm_core::{
+    model::{Holder, ObjectKey},
+    vni_plan::allocate_vni,
+};
 
 mod occupancy;
 
@@ -54,13 +57,9 @@ impl Draft {
     /// Puts an object in the place of the one of its key, if any, and completes its metadata.
     pub fn put(&mut self, mut object: Object) {
         let reference = ObjectRef::new(object.kind(), object.metadata().key());
-        let spec_changed = self.spec_changed(&object);
-        let old = self.metadata(&reference).cloned();
-        let metadata = match &mut object {
-            Object::L2Network(network) => &mut network.metadata,
-            Object::L2Attachment(attachment) => &mut attachment.metadata,
-            Object::L2Node(node) => &mut node.metadata,
-        };
+        let spec_changed = !self.catalog.has_spec_of(&object);
+        let old = self.catalog.metadata(&reference).cloned();
+        let metadata = object.metadata_mut();
         if let Some(old) = old {
             metadata.uid = old.uid;
             metadata.creation_timestamp = old.creation_timestamp;
@@ -72,9 +71,7 @@ impl Draft {
         }
         metadata.resource_version = self.ground.revision.to_string();
         self.occupancy.leave(&self.catalog, &reference);
-        if let Object::L2Attachment(attachment) = &object {
-            self.occupancy.enter(attachment);
-        }
+        self.occupancy.enter(&object);
         self.catalog.put(object);
         self.changed.insert(reference);
     }
@@ -134,36 +131,10 @@ impl Draft {
         &self,
         network: &ObjectKey,
         node: &str,
-    ) -> BTreeMap<std::net::IpAddr, ObjectKey> {
+    ) -> BTreeMap<std::net::IpAddr, Holder> {
         let held = self.ground.released.iter();
         held.filter(|released| released.network == *network && released.node != node)
-            .map(|released| (released.ip, released.holder.clone()))
+            .map(|released| (released.ip, Holder::Attachment(released.holder.clone())))
             .collect()
-    }
-
-    fn metadata(&self, object: &ObjectRef) -> Option<&Metadata> {
-        let ObjectRef { kind, key } = object;
-        match kind {
-            l2sm_api::objects::Kind::L2Network => Some(&self.catalog.networks.get(key)?.metadata),
-            l2sm_api::objects::Kind::L2Attachment => {
-                Some(&self.catalog.attachments.get(key)?.metadata)
-            }
-            l2sm_api::objects::Kind::L2Node => Some(&self.catalog.nodes.get(key)?.metadata),
-        }
-    }
-
-    fn spec_changed(&self, object: &Object) -> bool {
-        let key = object.metadata().key();
-        match object {
-            Object::L2Network(new) => {
-                self.catalog.networks.get(&key).is_none_or(|old| old.spec != new.spec)
-            }
-            Object::L2Attachment(new) => {
-                self.catalog.attachments.get(&key).is_none_or(|old| old.spec != new.spec)
-            }
-            Object::L2Node(new) => {
-                self.catalog.nodes.get(&key).is_none_or(|old| old.spec != new.spec)
-            }
-        }
     }
 }

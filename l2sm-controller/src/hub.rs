@@ -1,7 +1,10 @@
 //! The one place that changes objects: it decides on a draft, commits it to the store, and only then
 //! answers and tells the agents' streams.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
 use l2sm_api::{
@@ -13,6 +16,7 @@ use l2sm_core::{
     instructions::{Instructions, Port},
     model::ObjectKey,
     plan::Plan,
+    world::World,
 };
 use tokio::sync::watch;
 
@@ -26,6 +30,7 @@ use crate::{
     refusal::Refusal,
     status::View,
     store::{Contents, Store, StoreError},
+    transitions::Transitions,
 };
 
 mod agents;
@@ -38,6 +43,7 @@ pub use agents::{AgentHello, AgentReport, HelloError};
 pub struct Hub {
     source: String,
     epoch: u64,
+    clock: fn() -> Timestamp,
     state: Mutex<State>,
     published: watch::Sender<Arc<Published>>,
 }
@@ -54,7 +60,10 @@ pub struct Published {
 struct State {
     store: Box<dyn Store>,
     catalog: Catalog,
+    /// What `catalog` describes, followed object by object: it is never made anew.
+    world: World,
     progress: Progress,
+    transitions: Transitions,
     revision: u64,
     last_vni: Option<Vni>,
     released: Vec<Released>,
@@ -101,20 +110,32 @@ impl Hub {
     /// # Errors
     /// The store cannot be read.
     pub fn open(store: Box<dyn Store>) -> Result<Self, StoreError> {
+        Self::open_at(store, Timestamp::now)
+    }
+
+    /// As [`Self::open`], with the clock that objects' and conditions' times are read from.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn open_at(store: Box<dyn Store>, clock: fn() -> Timestamp) -> Result<Self, StoreError> {
         let Contents { meta, objects } = store.load()?;
         let catalog = Catalog::load(&objects)?;
-        let plan = Plan::new(&catalog.world());
+        let world = catalog.world();
+        let plan = Plan::new(&world);
         let (published, _) = watch::channel(Arc::new(Published { revision: meta.revision, plan }));
         let state = State {
             store,
             catalog,
+            world,
             progress: Progress::default(),
+            transitions: Transitions::default(),
             revision: meta.revision,
             last_vni: Vni::new(meta.last_vni),
             released: Vec::new(),
             next_stream: 1,
         };
-        Ok(Self { source: meta.source, epoch: meta.epoch, state: Mutex::new(state), published })
+        let state = Mutex::new(state);
+        Ok(Self { source: meta.source, epoch: meta.epoch, clock, state, published })
     }
 
     /// The store's identity.
@@ -173,36 +194,48 @@ impl Hub {
     /// Objects of a kind with their status, by namespace and name. `namespace` and `name` choose
     /// among them where they are given.
     pub fn list(&self, kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Vec<Object> {
-        let state = self.lock();
-        let published = Arc::clone(&self.published.borrow());
-        let view =
-            View { catalog: &state.catalog, plan: &published.plan, progress: &state.progress };
+        let now = self.now();
+        let mut state = self.lock();
         let wanted = |key: &ObjectKey| {
             let in_namespace = !kind.is_namespaced()
                 || namespace.is_none_or(|namespace| key.namespace == namespace);
             in_namespace && name.is_none_or(|name| key.name == name)
         };
+        let mut objects = self.statuses(&state, kind, &wanted);
+        for object in &mut objects {
+            state.see(object, now);
+        }
+        objects
+    }
+
+    /// The objects of a kind that are wanted, with their statuses, without times.
+    fn statuses(
+        &self,
+        state: &State,
+        kind: Kind,
+        wanted: &dyn Fn(&ObjectKey) -> bool,
+    ) -> Vec<Object> {
+        let published = Arc::clone(&self.published.borrow());
+        let view = View::new(&state.catalog, &published.plan, &state.progress);
+        let catalog = &state.catalog;
         match kind {
-            Kind::L2Network => state
-                .catalog
-                .networks
-                .iter()
-                .filter(|(key, _)| wanted(key))
-                .map(|(key, network)| Object::L2Network(Box::new(view.network(key, network))))
+            Kind::L2Network => wanted_of(&catalog.networks, wanted)
+                .map(|(key, held)| Object::L2Network(Box::new(view.network(key, held))))
                 .collect(),
-            Kind::L2Attachment => state
-                .catalog
-                .attachments
-                .iter()
-                .filter(|(key, _)| wanted(key))
+            Kind::L2Attachment => wanted_of(&catalog.attachments, wanted)
                 .map(|(key, held)| Object::L2Attachment(Box::new(view.attachment(key, held))))
                 .collect(),
-            Kind::L2Node => state
-                .catalog
-                .nodes
-                .iter()
-                .filter(|(key, _)| wanted(key))
-                .map(|(key, node)| Object::L2Node(Box::new(view.node(key, node))))
+            Kind::L2Node => wanted_of(&catalog.nodes, wanted)
+                .map(|(key, held)| Object::L2Node(Box::new(view.node(key, held))))
+                .collect(),
+            Kind::ExternalVtep => wanted_of(&catalog.externals, wanted)
+                .map(|(key, held)| Object::ExternalVtep(Box::new(view.external_vtep(key, held))))
+                .collect(),
+            Kind::Overlay => wanted_of(&catalog.overlays, wanted)
+                .map(|(_, held)| Object::Overlay(Box::new(view.overlay(held))))
+                .collect(),
+            Kind::NetworkEdgeDevice => wanted_of(&catalog.devices, wanted)
+                .map(|(_, held)| Object::NetworkEdgeDevice(Box::new(view.device(held))))
                 .collect(),
         }
     }
@@ -240,10 +273,9 @@ impl Hub {
         let key = attach::attach(&mut draft, order)?;
         self.commit(&mut state, draft)?;
         let published = Arc::clone(&self.published.borrow());
-        let instructions = published.plan.instructions(&order.node);
         let held = state.catalog.attachments.get(&key);
         let revision = held.map_or(state.revision, |held| held.metadata.revision());
-        let port = instructions.ports.get(&key).cloned();
+        let port = held.and_then(|held| published.plan.port(&held.network(), &key));
         let port = port.or_else(|| waiting_port(&published.plan, &state.catalog, held?));
         let port = port.ok_or_else(|| {
             Refusal::Precondition(format!("attachment {key} has no port: its network has no VNI"))
@@ -278,17 +310,22 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The time, in whole seconds.
+    fn now(&self) -> Timestamp {
+        let now = (self.clock)();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+
     fn draft(&self, state: &mut State) -> Draft {
         let State { catalog, progress, released, revision, last_vni, .. } = state;
         released.retain(|held| {
             let known = catalog.nodes.contains_key(&crate::catalog::node_key(&held.node));
             known && progress.acked(&held.node) < held.revision
         });
-        let now = Timestamp::now();
         let ground = Ground {
             source: self.source.clone(),
             revision: *revision + 1,
-            now: Timestamp::from_second(now.as_second()).unwrap_or(now),
+            now: self.now(),
             new_uid: || uuid::Uuid::new_v4().to_string(),
             last_vni: *last_vni,
             released: released.clone(),
@@ -310,14 +347,39 @@ impl Hub {
                 state.released.extend(let_go(held, kept.map(AsRef::as_ref), &draft.ground));
             }
         }
+        for object in draft.changed() {
+            let gone = state.catalog.metadata(object);
+            if let Some(gone) = gone.filter(|_| !draft.catalog.contains(object)) {
+                state.transitions.forget(&gone.uid);
+            }
+            draft.catalog.follow(&mut state.world, object);
+        }
         state.revision = draft.ground.revision;
         state.last_vni = draft.ground.last_vni;
         state.catalog = draft.catalog;
-        let plan = Plan::new(&state.catalog.world());
+        let plan = Plan::new(&state.world);
         let published = Published { revision: state.revision, plan };
         drop(self.published.send_replace(Arc::new(published)));
         Ok(())
     }
+}
+
+impl State {
+    /// Fills in when an object's conditions changed last.
+    fn see(&mut self, object: &mut Object, now: Timestamp) {
+        let uid = object.metadata().uid.clone();
+        if let Some(conditions) = object.conditions_mut() {
+            self.transitions.observe(&uid, conditions, now);
+        }
+    }
+}
+
+/// The objects of a map that are wanted.
+fn wanted_of<'a, T>(
+    objects: &'a BTreeMap<ObjectKey, Arc<T>>,
+    wanted: &'a dyn Fn(&ObjectKey) -> bool,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
+    objects.iter().filter(|(key, _)| wanted(key)).map(|(key, held)| (key, held.as_ref()))
 }
 
 /// Why an apply is not carried out.

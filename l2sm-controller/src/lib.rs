@@ -22,6 +22,7 @@ pub mod service;
 pub mod status;
 pub mod store;
 pub mod tls;
+pub mod transitions;
 
 /// Version and git revision, as `--version` prints them.
 pub const VERSION: &str =

@@ -1,13 +1,19 @@
 //! Objects as they are listed: with a status that says what is.
 
-use std::collections::BTreeSet;
+mod external_vtep;
+mod node;
+mod stored;
+
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use l2sm_api::objects::{
     Condition, ConditionStatus, L2Attachment, L2AttachmentStatus, L2Network, L2NetworkStatus,
-    L2Node, L2NodeStatus,
 };
 use l2sm_common::vni::Vni;
-use l2sm_core::{model::ObjectKey, plan::Plan};
+use l2sm_core::{conflict::Clash, model::ObjectKey, plan::Plan};
 
 use crate::{
     apply::names,
@@ -16,20 +22,27 @@ use crate::{
 };
 
 /// What statuses are worked out from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct View<'a> {
-    /// The objects.
-    pub catalog: &'a Catalog,
-    /// Their world, worked out.
-    pub plan: &'a Plan,
-    /// How far the agents are.
-    pub progress: &'a Progress,
+    catalog: &'a Catalog,
+    plan: &'a Plan,
+    progress: &'a Progress,
+    by_network: OnceCell<ByNetwork<'a>>,
+    common_port: OnceCell<Option<node::CommonPort<'a>>>,
 }
 
-impl View<'_> {
+/// Attachments by the network that they join.
+type ByNetwork<'a> = BTreeMap<ObjectKey, Vec<(&'a ObjectKey, &'a L2Attachment)>>;
+
+impl<'a> View<'a> {
+    /// A view of the objects, of their world worked out, and of how far the agents are.
+    pub const fn new(catalog: &'a Catalog, plan: &'a Plan, progress: &'a Progress) -> Self {
+        Self { catalog, plan, progress, by_network: OnceCell::new(), common_port: OnceCell::new() }
+    }
+
     /// A network with its status.
     pub fn network(&self, key: &ObjectKey, network: &L2Network) -> L2Network {
-        let attachments: Vec<_> = self.catalog.attachments_of(key).collect();
+        let attachments = self.attachments_of(key);
         let newest =
             attachments.iter().max_by_key(|(_, attachment)| attachment.metadata.revision());
         let assigned = attachments.iter().flat_map(|(name, attachment)| {
@@ -43,6 +56,7 @@ impl View<'_> {
         let changed = attachments.iter().map(|(_, attachment)| attachment.metadata.revision());
         let revision = changed.max().unwrap_or_default().max(network.metadata.revision());
         let mut conditions = vec![self.network_ready(key, revision)];
+        conditions.extend(self.plan.network_clash(key).map(|clash| clashing("VNIConflict", clash)));
         conditions.extend(not_acting(network));
         observe(&mut conditions, network.metadata.generation);
         let ready = conditions.first().is_some_and(|ready| ready.status == ConditionStatus::True);
@@ -67,6 +81,10 @@ impl View<'_> {
         let network_key = attachment.network();
         let network = self.catalog.networks.get(&network_key);
         let mut conditions = vec![self.attachment_ready(key, attachment)];
+        let clash = self.plan.network_clash(&network_key);
+        conditions.extend(clash.map(|clash| clashing("VNIConflict", clash)));
+        let clash = self.plan.attachment_clash(key);
+        conditions.extend(clash.map(|clash| clashing("AddressInUse", clash)));
         observe(&mut conditions, attachment.metadata.generation);
         let status = L2AttachmentStatus {
             ips: attachment.spec.ips.clone(),
@@ -80,40 +98,16 @@ impl View<'_> {
         L2Attachment { status: Some(status), ..attachment.clone() }
     }
 
-    /// A node with its status.
-    pub fn node(&self, key: &ObjectKey, node: &L2Node) -> L2Node {
-        let progress = self.progress.node(&key.name);
-        let said = node.status.clone().unwrap_or_default();
-        let connected = progress.stream.is_some();
-        let mut conditions: Vec<_> =
-            said.conditions.iter().filter(|condition| condition.kind != "Ready").cloned().collect();
-        let own = said.conditions.iter().find(|condition| condition.kind == "Ready");
-        let ready = match own {
-            _ if !connected => Condition::ready(false, "Away", "its agent is not connected"),
-            Some(own) if own.status != ConditionStatus::True => own.clone(),
-            Some(_) | None if !progress.errors.is_empty() => {
-                let errors = progress
-                    .errors
-                    .iter()
-                    .map(|((kind, at), error)| format!("{kind} {at}: {}", error.message));
-                let errors = errors.take(5).collect::<Vec<_>>().join("; ");
-                Condition::ready(false, "NotProgrammed", errors)
+    /// Attachments to a network. All are looked at once a view.
+    fn attachments_of(&self, network: &ObjectKey) -> &[(&'a ObjectKey, &'a L2Attachment)] {
+        let by_network = self.by_network.get_or_init(|| {
+            let mut by_network = ByNetwork::new();
+            for (key, held) in &self.catalog.attachments {
+                by_network.entry(held.network()).or_default().push((key, held.as_ref()));
             }
-            Some(_) | None => {
-                let message = format!("revision {} is in its kernel", progress.acked);
-                Condition::ready(progress.acked > 0, "Connected", message)
-            }
-        };
-        conditions.insert(0, ready);
-        observe(&mut conditions, node.metadata.generation);
-        let status = L2NodeStatus {
-            connected,
-            acked_revision: progress.acked,
-            observed_generation: node.metadata.generation,
-            conditions,
-            ..said
-        };
-        L2Node { status: Some(status), ..node.clone() }
+            by_network
+        });
+        by_network.get(network).map_or(&[], Vec::as_slice)
     }
 
     fn network_ready(&self, key: &ObjectKey, revision: u64) -> Condition {
@@ -192,6 +186,11 @@ impl View<'_> {
     }
 }
 
+/// The condition of an object that does not act because of another one.
+fn clashing(kind: &str, clash: &Clash) -> Condition {
+    Condition::new(kind, ConditionStatus::True, "HeldByAnother", clash.to_string())
+}
+
 /// What the user asks for and does not get yet.
 fn not_acting(network: &L2Network) -> Option<Condition> {
     let fields = network.spec.not_acting();
@@ -207,3 +206,7 @@ fn observe(conditions: &mut [Condition], generation: u64) {
         condition.observed_generation = generation;
     }
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

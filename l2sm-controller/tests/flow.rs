@@ -210,17 +210,22 @@ async fn users_mistakes_are_answered_in_words_and_change_nothing() {
         clash.message(),
         "document 1 (L2Network \"red\"): spec.vni: 100 is taken by network default/blue"
     );
-    let objects =
-        vec!["{}".into(), r#"{"apiVersion": "l2sm.l2sm.k8s.local/v1", "kind": "Overlay"}"#.into()];
+    let objects = vec![
+        "{}".into(),
+        r#"{"apiVersion": "l2sm.l2sm.k8s.local/v1", "kind": "QuarantinePodRequest"}"#.into(),
+    ];
     let wrong =
         server.objects().apply(v1::ApplyRequest { objects, dry_run: false }).await.unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument);
     let lines: Vec<_> = wrong.message().lines().collect();
     assert_eq!(
         lines[0],
-        "document 1: kind: is required; expected one of L2Network, L2Attachment, L2Node"
+        "document 1: kind: is required; expected one of L2Network, L2Attachment, L2Node, ExternalVTEP, Overlay, NetworkEdgeDevice"
     );
-    assert_eq!(lines[1], "document 2 (Overlay): kind Overlay is not supported yet");
+    assert_eq!(
+        lines[1],
+        "document 2 (QuarantinePodRequest): kind QuarantinePodRequest is not supported yet"
+    );
 
     let mut dataplane = DataplaneClient::new(server.channel());
     let mut missing = request("n1", 1);

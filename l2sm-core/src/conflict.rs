@@ -1,18 +1,20 @@
 //! Objects that cannot both act, and which of them does.
 //!
-//! Stores refuse such objects when they are written; where two writers (or an older version) let
-//! them through all the same, the first by key acts, on every node alike.
+//! Stores refuse such objects when they are written; what appears only later (two stores merged, a
+//! node whose address an external VTEP has) is settled here, on every node alike: the older one
+//! acts, then the one of the lower UID, then the first by key.
 
 use core::fmt;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     net::IpAddr,
+    slice,
 };
 
 use l2sm_common::{mac::Mac, vni::Vni};
 
 use crate::{
-    model::{Attachment, ObjectKey},
+    model::{Attachment, ExternalHost, ExternalVtep, Holder, ObjectKey, Seniority},
     world::World,
 };
 
@@ -23,10 +25,16 @@ pub struct Settled {
     pub networks: BTreeMap<Vni, ObjectKey>,
     /// Networks whose VNI another one has.
     pub networks_out: BTreeMap<ObjectKey, Clash>,
-    /// Attachments that act, by segment, in the order of their keys.
+    /// Nodes and external VTEPs whose address another one has.
+    pub vteps_out: BTreeMap<Holder, Clash>,
+    /// Attachments that act, by segment, the oldest first.
     pub attachments: BTreeMap<Vni, Vec<ObjectKey>>,
-    /// Attachments whose MAC or address another one of the segment has.
+    /// Attachments whose MAC or address another station of the segment has.
     pub attachments_out: BTreeMap<ObjectKey, Clash>,
+    /// External VTEPs of each segment by name, with those of their hosts that act.
+    pub externals: BTreeMap<Vni, BTreeMap<String, Vec<ExternalHost>>>,
+    /// What of external VTEPs' hosts another station of the segment has, by VTEP.
+    pub hosts_out: BTreeMap<String, Vec<Clash>>,
 }
 
 /// Why an object does not act.
@@ -35,7 +43,7 @@ pub struct Clash {
     /// What both claim.
     pub over: Claim,
     /// Who has it.
-    pub holder: ObjectKey,
+    pub holder: Holder,
 }
 
 /// Something that only one object can have.
@@ -47,6 +55,8 @@ pub enum Claim {
     Mac(Mac),
     /// An IP address in a segment.
     Ip(IpAddr),
+    /// A tunnel endpoint's address in the underlay.
+    Vtep(IpAddr),
 }
 
 impl fmt::Display for Clash {
@@ -56,86 +66,205 @@ impl fmt::Display for Clash {
             Claim::Vni(vni) => write!(f, "VNI {vni} is in use by {holder}"),
             Claim::Mac(mac) => write!(f, "MAC address {mac} is in use by {holder}"),
             Claim::Ip(ip) => write!(f, "address {ip} is in use by {holder}"),
+            Claim::Vtep(address) => write!(f, "VTEP address {address} is in use by {holder}"),
         }
     }
 }
 
-/// Settles who acts: the first by key. An attachment without network is in neither list: it waits.
+/// Settles who acts. An attachment without network is in neither list: it waits.
 pub fn settle(world: &World) -> Settled {
     let mut settled = Settled::default();
-    for (key, network) in &world.networks {
-        match settled.networks.entry(network.vni) {
-            Entry::Vacant(free) => {
-                free.insert(key.clone());
-            }
-            Entry::Occupied(holder) => {
-                let clash = Clash { over: Claim::Vni(network.vni), holder: holder.get().clone() };
-                settled.networks_out.insert(key.clone(), clash);
-            }
-        }
-    }
-    let mut macs: BTreeMap<(Vni, Mac), &ObjectKey> = BTreeMap::new();
-    let mut ips: BTreeMap<(Vni, IpAddr), &ObjectKey> = BTreeMap::new();
-    for (key, attachment) in &world.attachments {
-        let Some(network) = world.networks.get(&attachment.network) else {
-            continue;
-        };
-        let vni = network.vni;
-        if settled.networks_out.contains_key(&attachment.network) {
-            continue;
-        }
-        if let Some(clash) = clash(vni, attachment, &macs, &ips) {
-            settled.attachments_out.insert(key.clone(), clash);
-            continue;
-        }
-        macs.insert((vni, attachment.mac), key);
-        ips.extend(attachment.ips.iter().map(|ip| ((vni, ip.addr()), key)));
-        settled.attachments.entry(vni).or_default().push(key.clone());
-    }
+    settled.settle_networks(world);
+    settled.settle_vteps(world);
+    settled.settle_stations(world);
     settled
 }
 
-fn clash(
-    vni: Vni,
-    attachment: &Attachment,
-    macs: &BTreeMap<(Vni, Mac), &ObjectKey>,
-    ips: &BTreeMap<(Vni, IpAddr), &ObjectKey>,
-) -> Option<Clash> {
-    if let Some(holder) = macs.get(&(vni, attachment.mac)) {
-        return Some(Clash { over: Claim::Mac(attachment.mac), holder: (*holder).clone() });
+impl Settled {
+    fn settle_networks(&mut self, world: &World) {
+        let mut networks: Vec<_> = world.networks.iter().collect();
+        networks.sort_by_key(|(_, network)| &network.seniority);
+        for (key, network) in networks {
+            match self.networks.entry(network.vni) {
+                Entry::Vacant(free) => {
+                    free.insert(key.clone());
+                }
+                Entry::Occupied(holder) => {
+                    let holder = Holder::Network(holder.get().clone());
+                    let clash = Clash { over: Claim::Vni(network.vni), holder };
+                    self.networks_out.insert(key.clone(), clash);
+                }
+            }
+        }
     }
-    attachment.ips.iter().find_map(|ip| {
-        let ip = ip.addr();
-        let holder = ips.get(&(vni, ip))?;
-        Some(Clash { over: Claim::Ip(ip), holder: (*holder).clone() })
-    })
+
+    fn settle_vteps(&mut self, world: &World) {
+        let nodes = world.nodes.iter().map(|(name, node)| {
+            (&node.seniority, Holder::Node(name.clone()), node.vteps.as_slice())
+        });
+        let externals = world.externals.iter().map(|(name, vtep)| {
+            let address = slice::from_ref(&vtep.address);
+            (&vtep.seniority, Holder::ExternalVtep(name.clone()), address)
+        });
+        let mut vteps: Vec<_> = nodes.chain(externals).collect();
+        vteps.sort_by_key(|(seniority, ..)| *seniority);
+        let mut holders: BTreeMap<IpAddr, Holder> = BTreeMap::new();
+        for (_, claimant, addresses) in vteps {
+            let taken =
+                addresses.iter().find_map(|address| Some((*address, holders.get(address)?)));
+            if let Some((address, holder)) = taken {
+                let clash = Clash { over: Claim::Vtep(address), holder: holder.clone() };
+                self.vteps_out.insert(claimant, clash);
+                continue;
+            }
+            holders.extend(addresses.iter().map(|address| (*address, claimant.clone())));
+        }
+    }
+
+    fn settle_stations(&mut self, world: &World) {
+        let attachments = world.attachments.iter().map(|(key, attachment)| {
+            (&attachment.seniority, Claimant::Attachment(key, attachment.as_ref()))
+        });
+        let externals = world
+            .externals
+            .iter()
+            .filter(|(name, _)| {
+                !self.vteps_out.contains_key(&Holder::ExternalVtep((*name).clone()))
+            })
+            .map(|(name, vtep)| (&vtep.seniority, Claimant::External(name, vtep)));
+        let mut claimants: Vec<(&Seniority, Claimant<'_>)> = attachments.chain(externals).collect();
+        claimants.sort_by_key(|(seniority, _)| *seniority);
+        let mut claims = Claims::default();
+        for (_, claimant) in claimants {
+            match claimant {
+                Claimant::Attachment(key, attachment) => {
+                    self.settle_attachment(world, &mut claims, claimant, key, attachment);
+                }
+                Claimant::External(name, vtep) => {
+                    self.settle_hosts(world, &mut claims, claimant, name, vtep);
+                }
+            }
+        }
+    }
+
+    fn settle_attachment<'a>(
+        &mut self,
+        world: &World,
+        claims: &mut Claims<'a>,
+        claimant: Claimant<'a>,
+        key: &ObjectKey,
+        attachment: &Attachment,
+    ) {
+        let Some(vni) = self.segment(world, &attachment.network) else { return };
+        let ips = attachment.ips.iter().map(ipnet::IpNet::addr);
+        match claims.claim(vni, attachment.mac, ips, claimant) {
+            Ok(()) => self.attachments.entry(vni).or_default().push(key.clone()),
+            Err(clash) => drop(self.attachments_out.insert(key.clone(), clash)),
+        }
+    }
+
+    fn settle_hosts<'a>(
+        &mut self,
+        world: &World,
+        claims: &mut Claims<'a>,
+        claimant: Claimant<'a>,
+        name: &str,
+        vtep: &ExternalVtep,
+    ) {
+        for (network, hosts) in &vtep.networks {
+            let Some(vni) = self.segment(world, network) else { continue };
+            let acting = self.externals.entry(vni).or_default().entry(name.to_owned()).or_default();
+            for host in hosts {
+                match claims.claim(vni, host.mac, host.ips.iter().copied(), claimant) {
+                    Ok(()) => acting.push(host.clone()),
+                    Err(clash) => self.hosts_out.entry(name.to_owned()).or_default().push(clash),
+                }
+            }
+        }
+    }
+
+    /// The segment of a network that acts.
+    fn segment(&self, world: &World, network: &ObjectKey) -> Option<Vni> {
+        let vni = world.networks.get(network)?.vni;
+        (!self.networks_out.contains_key(network)).then_some(vni)
+    }
+}
+
+/// Who claims MACs and addresses.
+#[derive(Clone, Copy, Debug)]
+enum Claimant<'a> {
+    Attachment(&'a ObjectKey, &'a Attachment),
+    External(&'a str, &'a ExternalVtep),
+}
+
+impl Claimant<'_> {
+    fn holder(self) -> Holder {
+        match self {
+            Self::Attachment(key, _) => Holder::Attachment(key.clone()),
+            Self::External(name, _) => Holder::ExternalVtep(name.to_owned()),
+        }
+    }
+}
+
+/// Who has which MACs and addresses.
+#[derive(Debug, Default)]
+struct Claims<'a> {
+    macs: BTreeMap<(Vni, Mac), Claimant<'a>>,
+    ips: BTreeMap<(Vni, IpAddr), Claimant<'a>>,
+}
+
+impl<'a> Claims<'a> {
+    /// Claims all of a station, or nothing and tells the first clash.
+    fn claim(
+        &mut self,
+        vni: Vni,
+        mac: Mac,
+        ips: impl Iterator<Item = IpAddr> + Clone,
+        claimant: Claimant<'a>,
+    ) -> Result<(), Clash> {
+        if let Some(holder) = self.macs.get(&(vni, mac)) {
+            return Err(Clash { over: Claim::Mac(mac), holder: holder.holder() });
+        }
+        let taken = ips.clone().find_map(|ip| Some((ip, self.ips.get(&(vni, ip))?)));
+        if let Some((ip, holder)) = taken {
+            return Err(Clash { over: Claim::Ip(ip), holder: holder.holder() });
+        }
+        self.macs.insert((vni, mac), claimant);
+        self.ips.extend(ips.map(|ip| ((vni, ip), claimant)));
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::world::tests::{attachment, key, network};
+    use crate::world::tests::{attachment, external, key, network, node};
+
+    fn vni(raw: u32) -> Vni {
+        Vni::new(raw).unwrap()
+    }
 
     #[test]
-    fn the_first_by_key_keeps_a_vni_a_mac_and_an_address() {
+    fn of_equal_age_the_first_by_key_keeps_a_vni_a_mac_and_an_address() {
         let mut world = World::default();
         world.networks.insert(key("blue"), network(7));
         world.networks.insert(key("red"), network(7));
         world.attachments.insert(key("a"), attachment("blue", "n1", 1));
         world.attachments.insert(key("b"), attachment("blue", "n2", 1));
         let mut same_ip = attachment("blue", "n2", 2);
-        same_ip.ips = attachment("blue", "n1", 1).ips;
+        Arc::make_mut(&mut same_ip).ips = attachment("blue", "n1", 1).ips.clone();
         world.attachments.insert(key("c"), same_ip);
         world.attachments.insert(key("d"), attachment("red", "n1", 4));
 
         let settled = settle(&world);
-        let vni = Vni::new(7).unwrap();
-        assert_eq!(settled.networks, BTreeMap::from([(vni, key("blue"))]));
+        assert_eq!(settled.networks, BTreeMap::from([(vni(7), key("blue"))]));
         assert_eq!(
             settled.networks_out[&key("red")].to_string(),
             "VNI 7 is in use by default/blue"
         );
-        assert_eq!(settled.attachments, BTreeMap::from([(vni, vec![key("a")])]));
+        assert_eq!(settled.attachments, BTreeMap::from([(vni(7), vec![key("a")])]));
         assert_eq!(
             settled.attachments_out[&key("b")].to_string(),
             "MAC address 02:00:00:00:00:01 is in use by default/a"
@@ -148,12 +277,80 @@ mod tests {
     }
 
     #[test]
+    fn the_older_one_keeps_it_then_the_one_of_the_lower_uid() {
+        let mut world = World::default();
+        world.networks.insert(key("blue"), network(7));
+        world.networks.insert(key("red"), network(7));
+        let age = |world: &mut World, name: &str, created, uid: &str| {
+            let network = world.networks.get_mut(&key(name)).unwrap();
+            network.seniority = Seniority { created, uid: uid.into() };
+        };
+        let holder = |world: &World| settle(world).networks[&vni(7)].name.clone();
+        for (blue, red, expected) in [
+            ((2, "a"), (1, "b"), "red"),
+            ((1, "b"), (2, "a"), "blue"),
+            ((1, "b"), (1, "a"), "red"),
+            ((1, "a"), (1, "a"), "blue"),
+        ] {
+            age(&mut world, "blue", blue.0, blue.1);
+            age(&mut world, "red", red.0, red.1);
+            assert_eq!(holder(&world), expected, "blue {blue:?}, red {red:?}");
+        }
+    }
+
+    #[test]
     fn different_segments_share_addresses() {
         let mut world = World::default();
         world.networks.insert(key("blue"), network(7));
         world.networks.insert(key("red"), network(8));
         world.attachments.insert(key("a"), attachment("blue", "n1", 1));
         world.attachments.insert(key("b"), attachment("red", "n1", 1));
-        assert!(settle(&world).attachments_out.is_empty());
+        world.externals.insert("sw".into(), external("192.0.2.9", &[("blue", 2), ("red", 2)]));
+        let settled = settle(&world);
+        assert!(settled.attachments_out.is_empty() && settled.hosts_out.is_empty());
+        assert_eq!(settled.externals.len(), 2);
+    }
+
+    #[test]
+    fn a_host_behind_an_external_vtep_and_an_attachment_cannot_have_the_same() {
+        let mut world = World::default();
+        world.networks.insert(key("blue"), network(7));
+        world.attachments.insert(key("a"), attachment("blue", "n1", 1));
+        world.externals.insert("sw".into(), external("192.0.2.9", &[("blue", 1)]));
+        let settled = settle(&world);
+        let out: Vec<_> = settled.hosts_out["sw"].iter().map(ToString::to_string).collect();
+        assert_eq!(out, ["MAC address 02:00:00:00:00:01 is in use by default/a"]);
+        assert_eq!(settled.externals[&vni(7)]["sw"], [], "it stays in the network");
+
+        let younger = world.attachments.get_mut(&key("a")).unwrap();
+        Arc::make_mut(younger).seniority.created = 1;
+        let settled = settle(&world);
+        assert_eq!(
+            settled.attachments_out[&key("a")].to_string(),
+            "MAC address 02:00:00:00:00:01 is in use by ExternalVTEP sw"
+        );
+        assert_eq!(settled.externals[&vni(7)]["sw"].len(), 1);
+    }
+
+    #[test]
+    fn one_address_of_the_underlay_is_one_vtep() {
+        let mut world = World::default();
+        world.networks.insert(key("blue"), network(7));
+        world.nodes.insert("n1".into(), node("192.0.2.1", 1500));
+        world.externals.insert("n1".into(), external("192.0.2.1", &[("blue", 1)]));
+        let settled = settle(&world);
+        assert_eq!(
+            settled.vteps_out[&Holder::ExternalVtep("n1".into())].to_string(),
+            "VTEP address 192.0.2.1 is in use by node n1"
+        );
+        assert!(settled.externals.is_empty(), "it takes part in nothing");
+
+        world.nodes.get_mut("n1").unwrap().seniority.created = 1;
+        let settled = settle(&world);
+        assert_eq!(
+            settled.vteps_out[&Holder::Node("n1".into())].to_string(),
+            "VTEP address 192.0.2.1 is in use by ExternalVTEP n1"
+        );
+        assert_eq!(settled.externals[&vni(7)]["n1"].len(), 1);
     }
 }

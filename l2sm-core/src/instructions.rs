@@ -17,11 +17,12 @@ pub use delta::{apply_delta, delta};
 /// - as members of each, the other nodes that have a port in it, all in one split-horizon group
 ///   ([`Group::MESH`]), and their VTEPs; unknown unicast goes to those where a port's MAC is not
 ///   checked;
-/// - as hosts of each, every attachment in it;
+/// - as members too, the external VTEPs that name its network: they get unknown unicast;
+/// - as hosts of each, every attachment in it, and the listed hosts of external VTEPs;
 /// - as ports, the node's own attachments.
 ///
-/// Left out: an attachment whose network is missing or whose node has no VTEP, and the later of two
-/// that clash ([`crate::conflict`]). A node that the world does not know gets nothing.
+/// Left out: an attachment whose network is missing or whose node has no VTEP, and the younger of
+/// two that clash ([`crate::conflict`]). A node that the world does not know gets nothing.
 pub fn instructions(world: &World, node: &str) -> Instructions {
     Plan::new(world).instructions(node)
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::model::ObjectKey;
+use crate::model::Holder;
 
 /// Addresses of one family that a network gives out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum IpamError {
         /// The address.
         ip: IpAddr,
         /// Who has it.
-        holder: ObjectKey,
+        holder: Holder,
     },
     /// It is not the network's.
     #[error("address {ip} is outside the network's {ranges}")]
@@ -83,7 +83,7 @@ pub enum IpamError {
 /// See [`IpamError`]; nothing is allocated then.
 pub fn allocate(
     pools: &[Pool],
-    taken: &impl Fn(&IpAddr) -> Option<ObjectKey>,
+    taken: &impl Fn(&IpAddr) -> Option<Holder>,
     wanted: &[Wanted],
 ) -> Result<Vec<IpNet>, IpamError> {
     if wanted.is_empty() {
@@ -100,10 +100,7 @@ pub fn allocate(
     Ok(given)
 }
 
-fn first_free(
-    pool: &Pool,
-    taken: &impl Fn(&IpAddr) -> Option<ObjectKey>,
-) -> Result<IpNet, IpamError> {
+fn first_free(pool: &Pool, taken: &impl Fn(&IpAddr) -> Option<Holder>) -> Result<IpNet, IpamError> {
     let range = pool.range.unwrap_or(pool.cidr).trunc();
     let prefix_len = pool.cidr.prefix_len();
     let bits = range.max_prefix_len() - range.prefix_len();
@@ -126,7 +123,7 @@ fn first_free(
 
 fn check(
     pools: &[Pool],
-    taken: &impl Fn(&IpAddr) -> Option<ObjectKey>,
+    taken: &impl Fn(&IpAddr) -> Option<Holder>,
     wanted: Wanted,
 ) -> Result<IpNet, IpamError> {
     let ip = wanted.ip;
@@ -194,22 +191,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::ObjectKey;
 
     fn pool(cidr: &str, range: Option<&str>) -> Pool {
         Pool { cidr: cidr.parse().unwrap(), range: range.map(|range| range.parse().unwrap()) }
     }
 
-    fn taken(ips: &[&str]) -> impl Fn(&IpAddr) -> Option<ObjectKey> {
+    fn taken(ips: &[&str]) -> impl Fn(&IpAddr) -> Option<Holder> {
         let ips = holders(ips);
         move |ip| ips.get(ip).cloned()
     }
 
-    fn none(_ip: &IpAddr) -> Option<ObjectKey> {
+    fn none(_ip: &IpAddr) -> Option<Holder> {
         None
     }
 
-    fn holders(ips: &[&str]) -> BTreeMap<IpAddr, ObjectKey> {
-        ips.iter().map(|ip| (ip.parse().unwrap(), ObjectKey::new("default", "other"))).collect()
+    fn other() -> Holder {
+        Holder::Attachment(ObjectKey::new("default", "other"))
+    }
+
+    fn holders(ips: &[&str]) -> BTreeMap<IpAddr, Holder> {
+        ips.iter().map(|ip| (ip.parse().unwrap(), other())).collect()
     }
 
     fn want(text: &str) -> Wanted {
@@ -247,7 +249,7 @@ mod tests {
         assert_eq!(first(sample, &[]).unwrap(), "10.1.0.1/24");
         let mut used = BTreeMap::new();
         for host in 1..=254u8 {
-            used.insert(IpAddr::from([10, 1, 0, host]), ObjectKey::new("a", "b"));
+            used.insert(IpAddr::from([10, 1, 0, host]), other());
         }
         assert_eq!(
             allocate(&[sample], &|ip: &IpAddr| used.get(ip).cloned(), &[]).unwrap()[0].to_string(),
@@ -329,7 +331,7 @@ mod tests {
             let cidr = IpNet::new(IpAddr::from([10, 0, 0, 0]), prefix).unwrap();
             let used: BTreeMap<_, _> = used
                 .into_iter()
-                .map(|low| (IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + low)), ObjectKey::new("a", "b")))
+                .map(|low| (IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + low)), other()))
                 .collect();
             let hosts: Vec<_> = cidr.hosts().filter(|ip| !used.contains_key(ip)).collect();
             match allocate(&[Pool { cidr, range: None }], &|ip: &IpAddr| used.get(ip).cloned(), &[]) {

@@ -3,14 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use l2sm_common::{ids::Group, vni::Vni};
 
 use crate::{
-    conflict::{Clash, settle},
+    conflict::{Clash, Settled, settle},
     instructions::{Host, Instructions, Member, Place, Port, Segment, Vtep},
-    model::{Attachment, Network, Node, ObjectKey},
+    model::{Attachment, ExternalHost, Holder, Network, Node, ObjectKey, external_vtep_name},
     world::World,
 };
 
@@ -30,6 +31,8 @@ pub struct Plan {
     vteps: BTreeMap<String, Vtep>,
     networks_out: BTreeMap<ObjectKey, Clash>,
     attachments_out: BTreeMap<ObjectKey, Clash>,
+    vteps_out: BTreeMap<Holder, Clash>,
+    hosts_out: BTreeMap<String, Vec<Clash>>,
 }
 
 /// One network with its stations.
@@ -37,26 +40,29 @@ pub struct Plan {
 struct PlannedSegment {
     segment: Segment,
     mac_check: bool,
-    stations: Vec<(ObjectKey, Attachment)>,
+    stations: Vec<(ObjectKey, Arc<Attachment>)>,
     nodes: BTreeSet<String>,
+    /// External VTEPs by the names that they have in instructions, with their hosts.
+    externals: BTreeMap<String, Vec<ExternalHost>>,
 }
 
 impl Plan {
     /// Works out `world`.
     pub fn new(world: &World) -> Self {
-        let settled = settle(world);
-        let mut plan = Self { vteps: vteps(world), ..Self::default() };
+        let mut settled = settle(world);
+        let mut plan = Self { vteps: vteps(world, &settled), ..Self::default() };
         for (vni, key) in settled.networks {
             let Some(network) = world.networks.get(&key) else {
                 continue;
             };
-            let stations = settled.attachments.get(&vni).into_iter().flatten();
+            let externals = settled.externals.remove(&vni).unwrap_or_default();
+            let stations = settled.attachments.remove(&vni).unwrap_or_default().into_iter();
             let stations = stations.filter_map(|station| {
-                let attachment = world.attachments.get(station)?;
+                let attachment = world.attachments.get(&station)?;
                 let takes_part = plan.vteps.contains_key(&attachment.node);
-                takes_part.then(|| (station.clone(), attachment.clone()))
+                takes_part.then(|| (station, Arc::clone(attachment)))
             });
-            let planned = PlannedSegment::new(&key, network, stations.collect(), world);
+            let planned = PlannedSegment::new(&key, network, stations.collect(), externals, world);
             for node in &planned.nodes {
                 plan.by_node.entry(node.clone()).or_default().insert(vni);
             }
@@ -65,6 +71,8 @@ impl Plan {
         }
         plan.networks_out = settled.networks_out;
         plan.attachments_out = settled.attachments_out;
+        plan.vteps_out = settled.vteps_out;
+        plan.hosts_out = settled.hosts_out;
         plan
     }
 
@@ -76,13 +84,23 @@ impl Plan {
                 continue;
             };
             segment.instruct(*vni, node, &mut all);
-            for name in segment.nodes.iter().filter(|name| *name != node) {
+            let others = segment.nodes.iter().filter(|name| *name != node);
+            for name in others.chain(segment.externals.keys()) {
                 if let Some(vtep) = self.vteps.get(name) {
                     all.vteps.insert(name.clone(), vtep.clone());
                 }
             }
         }
         all
+    }
+
+    /// The port of an attachment to a network; `None`: it has none, see
+    /// [`Self::attachment_clash`].
+    pub fn port(&self, network: &ObjectKey, attachment: &ObjectKey) -> Option<Port> {
+        let vni = *self.by_network.get(network)?;
+        let segment = self.segments.get(&vni)?;
+        let (_, station) = segment.stations.iter().find(|(key, _)| key == attachment)?;
+        Some(segment.port(vni, station))
     }
 
     /// Names of the nodes with a port in a network.
@@ -107,6 +125,16 @@ impl Plan {
         self.attachments_out.get(attachment)
     }
 
+    /// Why a node or an external VTEP does not act; `None`: it does.
+    pub fn vtep_clash(&self, vtep: &Holder) -> Option<&Clash> {
+        self.vteps_out.get(vtep)
+    }
+
+    /// Which hosts of an external VTEP do not act, and why.
+    pub fn host_clashes(&self, external: &str) -> &[Clash] {
+        self.hosts_out.get(external).map_or(&[], Vec::as_slice)
+    }
+
     fn segment(&self, network: &ObjectKey) -> Option<&PlannedSegment> {
         self.segments.get(self.by_network.get(network)?)
     }
@@ -116,15 +144,20 @@ impl PlannedSegment {
     fn new(
         key: &ObjectKey,
         network: &Network,
-        stations: Vec<(ObjectKey, Attachment)>,
+        stations: Vec<(ObjectKey, Arc<Attachment>)>,
+        externals: BTreeMap<String, Vec<ExternalHost>>,
         world: &World,
     ) -> Self {
         let nodes: BTreeSet<_> = stations.iter().map(|(_, station)| station.node.clone()).collect();
         let members = nodes.iter().filter_map(|name| world.nodes.get(name)).collect::<Vec<_>>();
-        let mtu = network.mtu.unwrap_or_else(|| mtu_over(&members).unwrap_or_default());
+        let addresses = externals.keys().filter_map(|name| world.externals.get(name));
+        let addresses: Vec<_> = addresses.map(|external| external.address).collect();
+        let mtu = network.mtu.unwrap_or_else(|| mtu_over(&members, &addresses).unwrap_or_default());
         let segment =
             Segment { network: key.clone(), mtu, flood: network.flood, learning: network.learning };
-        Self { segment, mac_check: network.mac_check, stations, nodes }
+        let externals = externals.into_iter();
+        let externals = externals.map(|(name, hosts)| (external_vtep_name(&name), hosts)).collect();
+        Self { segment, mac_check: network.mac_check, stations, nodes, externals }
     }
 
     fn instruct(&self, vni: Vni, node: &str, all: &mut Instructions) {
@@ -147,6 +180,21 @@ impl PlannedSegment {
                 all.ports.insert(key.clone(), self.port(vni, station));
             }
         }
+        self.instruct_externals(vni, all);
+    }
+
+    /// Unlisted stations may be behind an external VTEP, and what it sends is looked at closer. It
+    /// is one of the full mesh: who sends to it sends to the nodes as well.
+    fn instruct_externals(&self, vni: Vni, all: &mut Instructions) {
+        let learn = self.segment.learning;
+        let member = Member { group: Group::MESH, unknown: true, external: true, learn };
+        for (name, hosts) in &self.externals {
+            all.members.insert((vni, name.clone()), member);
+            for ExternalHost { mac, ips } in hosts {
+                let place = Place::Vtep(name.clone());
+                all.hosts.insert((vni, *mac), Host { ips: ips.clone(), place, router: None });
+            }
+        }
     }
 
     fn port(&self, vni: Vni, station: &Attachment) -> Port {
@@ -166,26 +214,38 @@ impl PlannedSegment {
     }
 }
 
-fn vteps(world: &World) -> BTreeMap<String, Vtep> {
-    let with_address = world.nodes.iter().filter(|(_, node)| !node.vteps.is_empty());
-    with_address
-        .map(|(name, node)| {
-            let vtep = Vtep { addresses: node.vteps.clone(), udp_checksum: false };
-            (name.clone(), vtep)
-        })
-        .collect()
+fn vteps(world: &World, settled: &Settled) -> BTreeMap<String, Vtep> {
+    let acts = |holder| !settled.vteps_out.contains_key(&holder);
+    let nodes = world
+        .nodes
+        .iter()
+        .filter(|(name, node)| !node.vteps.is_empty() && acts(Holder::Node((*name).clone())));
+    let nodes = nodes.map(|(name, node)| {
+        let vtep = Vtep { addresses: node.vteps.clone(), udp_checksum: false };
+        (name.clone(), vtep)
+    });
+    let externals =
+        world.externals.iter().filter(|(name, _)| acts(Holder::ExternalVtep((*name).clone())));
+    let externals = externals.map(|(name, external)| {
+        let udp_checksum = external.udp_checksum;
+        (external_vtep_name(name), Vtep { addresses: vec![external.address], udp_checksum })
+    });
+    nodes.chain(externals).collect()
 }
 
-/// The MTU of a network over these nodes: the least underlay's, less the largest overhead that a
-/// pair of them meets.
-fn mtu_over(nodes: &[&Node]) -> Option<u32> {
+/// The MTU of a network over these nodes and external VTEPs: the least underlay's, less the largest
+/// overhead that a pair of them meets.
+fn mtu_over(nodes: &[&Node], externals: &[IpAddr]) -> Option<u32> {
     let mut least: Option<u32> = None;
     let mut kinds: BTreeMap<Families, usize> = BTreeMap::new();
     for node in nodes {
         least = Some(least.map_or(node.underlay_mtu, |least| least.min(node.underlay_mtu)));
         *kinds.entry(Families::of(node)).or_default() += 1;
     }
-    let overhead = if some_pair_speaks_v6(&kinds) { OVERHEAD_V6 } else { OVERHEAD_V4 };
+    let to_external =
+        || externals.iter().any(IpAddr::is_ipv6) && kinds.keys().any(|families| families.v6);
+    let v6 = some_pair_speaks_v6(&kinds) || to_external();
+    let overhead = if v6 { OVERHEAD_V6 } else { OVERHEAD_V4 };
     least.map(|mtu| mtu.saturating_sub(overhead))
 }
 

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     instructions::instructions,
-    world::tests::{attachment, key, network, node, worlds},
+    model::ExternalVtep,
+    world::tests::{attachment, external, key, network, node, worlds},
 };
 
 /// blue on n1 (a, b) and n2 (c); red on n1 (d).
@@ -38,6 +39,9 @@ fn a_node_learns_its_segments_their_members_hosts_and_its_ports() {
     assert_eq!(n2.hosts.len(), 3);
     assert_eq!(n2.ports.keys().collect::<Vec<_>>(), [&key("c")]);
     assert_eq!(instructions(&world, "n3"), Instructions::default());
+    let plan = Plan::new(&world);
+    assert_eq!(plan.port(&key("blue"), &key("c")), n2.ports.get(&key("c")).cloned());
+    assert_eq!(plan.port(&key("red"), &key("c")), None);
 }
 
 #[test]
@@ -58,7 +62,7 @@ fn an_ipv6_pair_costs_seventy_bytes() {
     let mut world = two_nodes();
     let set = |world: &mut World, name: &str, vteps: &[&str]| {
         let vteps = vteps.iter().map(|text| text.parse().unwrap()).collect();
-        world.nodes.insert(name.into(), Node { vteps, underlay_mtu: 1500 });
+        world.nodes.insert(name.into(), Node { vteps, ..node("192.0.2.9", 1500) });
     };
     let mtu = |world: &World| instructions(world, "n1").segments[&vni(7)].mtu;
     set(&mut world, "n1", &["2001:db8::1"]);
@@ -84,11 +88,67 @@ fn unknown_unicast_goes_only_where_unlisted_stations_may_be() {
 }
 
 #[test]
+fn an_external_vtep_takes_part_where_a_node_has_a_port() {
+    let mut world = two_nodes();
+    let networks = [("blue", 21), ("green", 22)];
+    let switch = ExternalVtep { udp_checksum: true, ..external("192.0.2.9", &networks) };
+    world.externals.insert("n2".into(), switch);
+    let name = "ExternalVTEP/n2".to_owned();
+    for node in ["n1", "n2"] {
+        let all = instructions(&world, node);
+        let member = Member { group: Group::MESH, unknown: true, external: true, learn: false };
+        assert_eq!(all.members[&(vni(7), name.clone())], member, "{node}");
+        assert!(!all.members.contains_key(&(vni(8), name.clone())), "{node}");
+        let vtep = &all.vteps[&name];
+        assert_eq!(
+            (vtep.addresses.as_slice(), vtep.udp_checksum),
+            (&["192.0.2.9".parse().unwrap()][..], true)
+        );
+        let host = &all.hosts[&(vni(7), l2sm_common::mac::Mac([2, 0, 0, 0, 0, 21]))];
+        assert_eq!(host.place, Place::Vtep(name.clone()));
+        assert_eq!(host.ips, ["10.0.0.21".parse::<IpAddr>().unwrap()]);
+    }
+    assert_eq!(instructions(&world, "n1").vteps.len(), 2, "the node n2 and the external n2");
+
+    world.networks.insert(key("green"), network(9));
+    world.attachments.insert(key("e"), attachment("green", "n1", 1));
+    world.networks.get_mut(&key("green")).unwrap().learning = true;
+    let n1 = instructions(&world, "n1");
+    assert!(n1.members[&(vni(9), name.clone())].learn, "the network appeared later");
+    assert!(!instructions(&world, "n2").members.contains_key(&(vni(9), name)));
+}
+
+#[test]
+fn an_ipv6_external_vtep_costs_seventy_bytes_where_a_node_reaches_it() {
+    let mut world = two_nodes();
+    let mtu = |world: &World| Plan::new(world).mtu(&key("blue")).unwrap();
+    world.externals.insert("sw".into(), external("2001:db8::9", &[("blue", 21)]));
+    assert_eq!(mtu(&world), 1350, "no node has IPv6");
+    world.nodes.get_mut("n1").unwrap().vteps.push("2001:db8::1".parse().unwrap());
+    assert_eq!(mtu(&world), 1330);
+    assert_eq!(Plan::new(&world).mtu(&key("red")), Some(1450));
+}
+
+#[test]
+fn who_does_not_have_its_vtep_address_is_left_out() {
+    let mut world = two_nodes();
+    world.externals.insert("sw".into(), external("192.0.2.2", &[("blue", 21)]));
+    assert_eq!(instructions(&world, "n1"), instructions(&two_nodes(), "n1"), "n2 is as old");
+    world.nodes.get_mut("n2").unwrap().seniority.created = 1;
+    let n1 = instructions(&world, "n1");
+    assert_eq!(n1.vteps.keys().collect::<Vec<_>>(), ["ExternalVTEP/sw"]);
+    assert_eq!(instructions(&world, "n2"), Instructions::default());
+    let plan = Plan::new(&world);
+    assert!(plan.vtep_clash(&Holder::Node("n2".into())).is_some());
+    assert_eq!(plan.vtep_clash(&Holder::ExternalVtep("sw".into())), None);
+}
+
+#[test]
 fn what_waits_is_left_out() {
     let mut world = two_nodes();
     world.attachments.insert(key("e"), attachment("green", "n1", 9));
     world.attachments.insert(key("f"), attachment("blue", "n9", 10));
-    world.nodes.insert("n8".into(), Node { vteps: vec![], underlay_mtu: 100 });
+    world.nodes.insert("n8".into(), Node { vteps: vec![], ..node("192.0.2.8", 100) });
     world.attachments.insert(key("g"), attachment("blue", "n8", 11));
     assert_eq!(instructions(&world, "n1"), instructions(&two_nodes(), "n1"));
     assert_eq!(Plan::new(&world).nodes(&key("blue")).collect::<Vec<_>>(), ["n1", "n2"]);
@@ -110,6 +170,13 @@ proptest! {
                     Place::Vtep(vtep) => prop_assert!(all.members.contains_key(&(*vni, vtep.clone()))),
                 }
             }
+            let addresses: Vec<_> = all.vteps.values().flat_map(|vtep| &vtep.addresses).collect();
+            prop_assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len());
+            let mut ips: Vec<_> = all.hosts.iter().flat_map(|((vni, _), host)| host.ips.iter().map(move |ip| (vni, ip))).collect();
+            let count = ips.len();
+            ips.sort_unstable();
+            ips.dedup();
+            prop_assert_eq!(ips.len(), count);
             for port in all.ports.values() {
                 prop_assert_eq!(all.segments[&port.vni].mtu, port.mtu);
                 prop_assert!(matches!(all.hosts[&(port.vni, port.mac)].place, Place::Port(_)));

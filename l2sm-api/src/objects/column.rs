@@ -54,6 +54,12 @@ pub(super) fn text(object: &Value, pointer: &str) -> String {
     }
 }
 
+/// How many items the list at a JSON pointer has.
+pub(super) fn count(object: &Value, pointer: &str) -> String {
+    let items = object.pointer(pointer).and_then(Value::as_array);
+    items.map_or_else(|| NONE.to_owned(), |items| items.len().to_string())
+}
+
 /// `status` of a condition.
 pub(super) fn condition(object: &Value, kind: &str) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use l2sm_common::mac::Mac;
+use serde::{Deserialize, Deserializer};
 
 /// One field that is not as it must be. Prints as `spec.networkCIDR: "x" is not a CIDR; ...`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +126,15 @@ pub fn parse_cidrs(text: &str) -> Result<Vec<IpNet>, String> {
         nets.push(net.trunc());
     }
     Ok(nets)
+}
+
+/// A list; `null`, as templates leave it behind, is an empty one.
+pub(super) fn none_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn is_label(label: &str) -> bool {

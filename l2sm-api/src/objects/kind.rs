@@ -4,17 +4,26 @@ use core::fmt;
 
 use serde_json::Value;
 
-use super::{Column, FieldError, Object, attachment, network, node};
+use super::{
+    Column, FieldError, Object, attachment, external_vtep, network, network_edge_device, node,
+    overlay,
+};
 
-/// A kind of object.
+/// A kind of object. In this order objects are applied: what is referred to first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A network.
     L2Network,
+    /// A tunnel endpoint that is no agent of ours.
+    ExternalVtep,
     /// A pod's plug into one.
     L2Attachment,
     /// A node with an agent.
     L2Node,
+    /// The tunnels of a cluster.
+    Overlay,
+    /// A cluster's tunnels to other clusters.
+    NetworkEdgeDevice,
 }
 
 /// Everything about a kind; each kind's file has its own.
@@ -37,16 +46,19 @@ pub struct Definition {
 }
 
 /// Kinds of upstream's and ours that are known by name and do not work yet.
-const COMING: [(&str, &[&str]); 4] = [
-    ("Overlay", &["overlays", "overlay"]),
-    ("NetworkEdgeDevice", &["networkedgedevices", "networkedgedevice", "neds", "ned"]),
-    ("ExternalVTEP", &["externalvteps", "externalvtep"]),
-    ("QuarantinePodRequest", &["quarantinepodrequests", "quarantinepodrequest"]),
-];
+const COMING: [(&str, &[&str]); 1] =
+    [("QuarantinePodRequest", &["quarantinepodrequests", "quarantinepodrequest"])];
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::L2Network, Self::L2Attachment, Self::L2Node];
+    pub const ALL: [Self; 6] = [
+        Self::L2Network,
+        Self::L2Attachment,
+        Self::L2Node,
+        Self::ExternalVtep,
+        Self::Overlay,
+        Self::NetworkEdgeDevice,
+    ];
 
     /// Everything about it.
     pub const fn definition(self) -> &'static Definition {
@@ -54,6 +66,9 @@ impl Kind {
             Self::L2Network => &network::DEFINITION,
             Self::L2Attachment => &attachment::DEFINITION,
             Self::L2Node => &node::DEFINITION,
+            Self::ExternalVtep => &external_vtep::DEFINITION,
+            Self::Overlay => &overlay::DEFINITION,
+            Self::NetworkEdgeDevice => &network_edge_device::DEFINITION,
         }
     }
 
@@ -149,6 +164,11 @@ mod tests {
         }
         assert_eq!(Kind::find("l2att"), Ok(Kind::L2Attachment));
         assert_eq!(Kind::find("nodes"), Ok(Kind::L2Node));
+        assert_eq!(Kind::find("neds"), Ok(Kind::NetworkEdgeDevice));
+        assert_eq!(Kind::find("overlays"), Ok(Kind::Overlay));
+        for name in ["ExternalVTEP", "externalvteps", "extvtep"] {
+            assert_eq!(Kind::find(name), Ok(Kind::ExternalVtep), "{name}");
+        }
     }
 
     #[test]
@@ -170,8 +190,8 @@ mod tests {
             "{message}"
         );
         assert_eq!(
-            Kind::find("neds").unwrap_err().to_string(),
-            "kind NetworkEdgeDevice is not supported yet"
+            Kind::find("quarantinepodrequests").unwrap_err().to_string(),
+            "kind QuarantinePodRequest is not supported yet"
         );
     }
 }

@@ -116,7 +116,9 @@ fn an_unknown_field_is_named_with_the_known_ones() {
 fn all_documents_are_checked_and_empty_ones_skipped() {
     let good = network("type: vnet");
     let bad = network("type: vnet, vni: 0, mtu: 1");
-    let yaml = format!("# a comment\n---\n{good}---\n---\n{bad}---\nkind: Overlay\n---\n- 1\n");
+    let yaml = format!(
+        "# a comment\n---\n{good}---\n---\n{bad}---\nkind: QuarantinePodRequest\n---\n- 1\n"
+    );
     let errors = errors(&yaml);
     assert_eq!(errors.len(), 4, "{errors:?}");
     assert!(
@@ -127,7 +129,10 @@ fn all_documents_are_checked_and_empty_ones_skipped() {
         errors[1].starts_with("blue.yaml: document 2 (L2Network \"blue\"): spec.mtu"),
         "{errors:?}"
     );
-    assert_eq!(errors[2], "blue.yaml: document 3 (Overlay): kind Overlay is not supported yet");
+    assert_eq!(
+        errors[2],
+        "blue.yaml: document 3 (QuarantinePodRequest): kind QuarantinePodRequest is not supported yet"
+    );
     assert!(errors[3].starts_with("blue.yaml: document 4: is not an object"), "{errors:?}");
     assert_eq!(parse_documents("blue.yaml", &format!("---\n{good}")).unwrap().len(), 1);
 }
@@ -147,7 +152,7 @@ fn what_is_no_manifest_is_refused() {
     assert_eq!(
         errors("apiVersion: v1\nkind: Pod\n"),
         [
-            "blue.yaml: document 1 (Pod): kind: \"Pod\" is not a kind; expected one of L2Network, L2Attachment, L2Node"
+            "blue.yaml: document 1 (Pod): kind: \"Pod\" is not a kind; expected one of L2Network, L2Attachment, L2Node, ExternalVTEP, Overlay, NetworkEdgeDevice"
         ]
     );
 }

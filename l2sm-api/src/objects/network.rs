@@ -13,15 +13,14 @@ use super::{
     kind::{Definition, Kind},
     manifest::from_value,
     metadata::Metadata,
+    provider::Provider,
 };
 
 mod allowed;
 mod ids;
-mod provider;
 
 pub use allowed::{AllowedNamespaces, LabelOperator, LabelRequirement, LabelSelector};
 pub use ids::{Ids, NameRef, RuleSource};
-pub use provider::Provider;
 
 /// A virtual Layer-2 network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

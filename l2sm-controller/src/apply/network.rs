@@ -1,9 +1,10 @@
 //! An `L2Network` of a manifest.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use l2sm_api::objects::{L2Network, L2NetworkStatus, Object};
+use l2sm_api::objects::{L2Attachment, L2Network, L2NetworkStatus, Object};
 use l2sm_common::vni::Vni;
+use l2sm_core::{ipam::Pool, model::ObjectKey};
 
 use super::{Objection, Outcome, names};
 use crate::{catalog::vni_of, draft::Draft};
@@ -53,30 +54,56 @@ fn chosen_vni(draft: &Draft, network: &L2Network, raw: u32) -> Result<Vni, Objec
     }
 }
 
-/// What must not change while attachments use it: the VNI (a node would still send on the old one)
-/// and the CIDR (addresses given out would not fit it).
+/// What must not change while attachments use it: the VNI (a node would still send on the old one),
+/// and the addresses, where some that were given out would not be the network's any more.
 fn check_fixed(draft: &Draft, old: &L2Network, new: &L2Network) -> Result<(), Objection> {
     let key = new.metadata.key();
-    let users: Vec<_> = draft.catalog.attachments_of(&key).map(|(user, _)| user).collect();
+    let users: Vec<_> = draft.catalog.attachments_of(&key).collect();
     if users.is_empty() {
         return Ok(());
     }
-    let show = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+    let number = |vni: Option<u32>| vni.map_or_else(|| "none".to_owned(), |vni| vni.to_string());
+    if old.spec.vni != new.spec.vni {
+        let (before, after) = (number(old.spec.vni), number(new.spec.vni));
+        let users: Vec<_> = users.iter().map(|(user, _)| user).collect();
+        let users = names(&users);
+        let why =
+            format!("cannot change from {before} to {after} while attachments use it: {users}");
+        return Err(Objection::wrong("spec.vni", why));
+    }
     let fields = [
-        (
-            "spec.vni",
-            old.spec.vni.map(|vni| vni.to_string()),
-            new.spec.vni.map(|vni| vni.to_string()),
-        ),
-        ("spec.networkCIDR", old.spec.network_cidr.clone(), new.spec.network_cidr.clone()),
+        ("spec.networkCIDR", &old.spec.network_cidr, &new.spec.network_cidr),
+        ("spec.podAddressRange", &old.spec.pod_address_range, &new.spec.pod_address_range),
     ];
-    for (field, before, after) in fields {
-        if before != after {
-            let (before, after, users) = (show(before), show(after), names(&users));
-            let why =
-                format!("cannot change from {before} to {after} while attachments use it: {users}");
-            return Err(Objection::wrong(field, why));
-        }
+    let changed = fields.into_iter().find(|(_, before, after)| before != after);
+    let left_out = left_out(&new.spec.pools(), &users);
+    if let Some((field, before, after)) = changed
+        && !left_out.is_empty()
+    {
+        let show = |cidr: &Option<String>| cidr.clone().unwrap_or_else(|| "none".to_owned());
+        let (before, after, left_out) = (show(before), show(after), names(&left_out));
+        let why = format!(
+            "cannot change from {before} to {after} while attachments have addresses outside it: {left_out}"
+        );
+        return Err(Objection::wrong(field, why));
     }
     Ok(())
+}
+
+/// Addresses of attachments that are in none of `pools`, as `default/a (10.34.0.1)`. Without pools
+/// any address will do.
+fn left_out(pools: &[Pool], users: &[(&ObjectKey, &L2Attachment)]) -> Vec<String> {
+    if pools.is_empty() {
+        return Vec::new();
+    }
+    let has = |ip: &IpAddr| {
+        pools.iter().any(|pool| {
+            pool.cidr.contains(ip) || pool.range.is_some_and(|range| range.contains(ip))
+        })
+    };
+    let addresses = users
+        .iter()
+        .flat_map(|(user, held)| held.spec.addresses().into_iter().map(move |net| (user, net)));
+    let outside = addresses.filter(|(_, net)| !has(&net.addr()));
+    outside.map(|(user, net)| format!("{user} ({})", net.addr())).collect()
 }

@@ -103,12 +103,15 @@ impl Hub {
         let id = state.next_stream;
         state.next_stream += 1;
         state.progress.join(&hello.node, id, peer);
+        self.see_node(&mut state, &hello.node);
         Ok(id)
     }
 
     /// A stream has ended. The node stays in the world.
     pub fn leave(&self, node: &str, stream: u64) {
-        self.lock().progress.leave(node, stream);
+        let mut state = self.lock();
+        state.progress.leave(node, stream);
+        self.see_node(&mut state, node);
     }
 
     /// A node has a revision of this server in its kernel, but for `errors` (by kind and key).
@@ -118,7 +121,9 @@ impl Hub {
         number: u64,
         errors: BTreeMap<(String, ObjectKey), ProgramError>,
     ) {
-        self.lock().progress.ack(node, number, errors);
+        let mut state = self.lock();
+        state.progress.ack(node, number, errors);
+        self.see_node(&mut state, node);
     }
 
     /// An agent reports on its node.
@@ -143,7 +148,17 @@ impl Hub {
             status.features = report.features;
         }
         status.conditions = report.conditions;
-        self.put_node(&mut state, Some(&old), new)
+        self.put_node(&mut state, Some(&old), new)?;
+        self.see_node(&mut state, node);
+        Ok(())
+    }
+
+    /// Notes when a node's conditions change, as it happens: who looks later is told so.
+    fn see_node(&self, state: &mut State, name: &str) {
+        let now = self.now();
+        for object in &mut self.statuses(state, Kind::L2Node, &|key| key.name == name) {
+            state.see(object, now);
+        }
     }
 
     /// Keeps what a node says of itself, where it is new.

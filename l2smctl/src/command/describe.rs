@@ -37,7 +37,11 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
             let Some(object) = objects.first() else { bail!(not_found(*kind, name, namespace)) };
             let attachments = match kind {
                 Kind::L2Network => client.list(Kind::L2Attachment.name(), "", "").await?,
-                Kind::L2Attachment | Kind::L2Node => Vec::new(),
+                Kind::L2Attachment
+                | Kind::L2Node
+                | Kind::ExternalVtep
+                | Kind::Overlay
+                | Kind::NetworkEdgeDevice => Vec::new(),
             };
             texts.push(describe(*kind, object, &attachments, Timestamp::now())?);
         }

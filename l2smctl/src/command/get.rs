@@ -17,7 +17,8 @@ use crate::target::{self, Target};
 /// List objects.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Kinds: l2networks (l2net, networks), l2attachments (l2att, attachments), l2nodes (nodes).
+Kinds: l2networks (l2net, networks), l2attachments (l2att, attachments), l2nodes (nodes),
+externalvteps (extvtep), overlays, networkedgedevices (neds).
 
 Examples:
   l2smctl get networks

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
-use super::super::FieldError;
+use super::FieldError;
 
 /// Upstream's `ProviderSpec`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +39,29 @@ impl Provider {
             let why = "is required; expected an address or a list of them";
             faults.push(FieldError::new(format!("{path}.domain"), why));
         }
+        let ports = [
+            ("sdnPort", &self.sdn_port),
+            ("dnsPort", &self.dns_port),
+            ("dnsGrpcPort", &self.dns_grpc_port),
+            ("ofPort", &self.of_port),
+        ];
+        for (field, port) in ports {
+            let fault = port.as_deref().and_then(port_fault);
+            faults.extend(fault.map(|why| FieldError::new(format!("{path}.{field}"), why)));
+        }
         faults
     }
+}
+
+/// Why a text is no port; `None`: it is one.
+fn port_fault(text: &str) -> Option<String> {
+    let is_port = text.parse::<u16>().is_ok_and(|port| port != 0)
+        && text.bytes().all(|byte| byte.is_ascii_digit());
+    (!is_port).then(|| {
+        format!(
+            "{text:?} is not a port; expected a number from 1 to 65535 as a string, as in \"30808\""
+        )
+    })
 }
 
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -1,0 +1,185 @@
+//! `Overlay`: which nodes have tunnels to which, as upstream 2.8.7 has it, with the older spellings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    Column, Condition, FieldError, Object,
+    column::{age, condition, count, text},
+    field::{name_fault, none_or_more},
+    kind::{Definition, Kind},
+    manifest::from_value,
+    metadata::Metadata,
+    monitor::{LinkMetric, Monitor},
+    provider::Provider,
+};
+
+/// The tunnels of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Overlay {
+    /// [`super::API_VERSION`].
+    pub api_version: String,
+    /// `Overlay`.
+    pub kind: String,
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// What the user wants.
+    pub spec: OverlaySpec,
+    /// What is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<OverlayStatus>,
+}
+
+/// What the user wants of the tunnels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverlaySpec {
+    /// Upstream: its controller (older spelling: `networkController`).
+    #[serde(alias = "networkController")]
+    pub provider: Provider,
+    /// Nodes and tunnels; none: all nodes, each to each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<Topology>,
+    /// Upstream: the pod of its switch. Stored; nothing here runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch_template: Option<Map<String, Value>>,
+    /// Upstream: ports a node (older spelling: `numberInterfaces`). Stored; ports are made when they
+    /// are needed.
+    #[serde(default, alias = "numberInterfaces", skip_serializing_if = "Option::is_none")]
+    pub interface_number: Option<u32>,
+    /// Upstream: link measurements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Monitor>,
+}
+
+/// Nodes, and the tunnels between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topology {
+    /// Nodes, by the label `kubernetes.io/hostname` or by name.
+    #[serde(deserialize_with = "none_or_more")]
+    pub nodes: Vec<String>,
+    /// Tunnels, in both directions. None: no tunnels.
+    #[serde(default, deserialize_with = "none_or_more")]
+    pub links: Vec<Link>,
+}
+
+/// A tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// One end, a node of the topology.
+    #[serde(rename = "endpointA")]
+    pub endpoint_a: String,
+    /// The other.
+    #[serde(rename = "endpointB")]
+    pub endpoint_b: String,
+}
+
+/// What is, of the tunnels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OverlayStatus {
+    /// Figures of the links.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub link_metrics: Vec<LinkMetric>,
+    /// `metadata.generation` that this is about.
+    pub observed_generation: u64,
+    /// `Ready`, and what stands in its way.
+    pub conditions: Vec<Condition>,
+}
+
+pub(super) const DEFINITION: Definition = Definition {
+    kind: "Overlay",
+    plural: "overlays",
+    singular: "overlay",
+    short: &["l2overlay"],
+    namespaced: true,
+    columns: &[
+        Column::new("NAME", |object, _| text(object, "/metadata/name")),
+        Column::new("NODES", |object, _| count(object, "/spec/topology/nodes")),
+        Column::new("LINKS", |object, _| count(object, "/spec/topology/links")),
+        Column::new("PROVIDER", |object, _| text(object, "/spec/provider/name")),
+        Column::new("READY", |object, _| condition(object, "Ready")),
+        Column::new("AGE", age),
+        Column::wide("DOMAIN", |object, _| text(object, "/spec/provider/domain")),
+        Column::wide("NODE-NAMES", |object, _| text(object, "/spec/topology/nodes")),
+    ],
+    read: |value, default_namespace| {
+        let mut overlay: Overlay = from_value(value)?;
+        let mut faults = overlay.metadata.complete(Kind::Overlay, default_namespace);
+        faults.extend(overlay.spec.faults());
+        if faults.is_empty() { Ok(Object::Overlay(Box::new(overlay))) } else { Err(faults) }
+    },
+};
+
+impl OverlaySpec {
+    /// What is wrong with it.
+    pub fn faults(&self) -> Vec<FieldError> {
+        let mut faults = self.provider.faults("spec.provider");
+        faults.extend(self.topology.iter().flat_map(Topology::faults));
+        faults.extend(self.monitor.iter().flat_map(|monitor| monitor.faults("spec.monitor")));
+        faults
+    }
+}
+
+impl Topology {
+    fn faults(&self) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        let mut nodes: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let field = format!("spec.topology.nodes[{index}]");
+            if let Some(why) = name_fault(node) {
+                faults.push(FieldError::new(field, why));
+            } else if let Some(first) = nodes.get(node.as_str()) {
+                let why = format!("{node:?} is given twice, first in nodes[{first}]");
+                faults.push(FieldError::new(field, why));
+            } else {
+                nodes.insert(node, index);
+            }
+        }
+        let mut links = BTreeMap::new();
+        for (index, link) in self.links.iter().enumerate() {
+            let field = format!("spec.topology.links[{index}]");
+            faults.extend(link.faults(&field, &nodes.keys().copied().collect()));
+            if let Some(first) = links.insert(link.ends(), index) {
+                let why = format!(
+                    "{:?} and {:?} are linked twice, first in links[{first}]",
+                    link.endpoint_a, link.endpoint_b
+                );
+                faults.push(FieldError::new(field, why));
+            }
+        }
+        faults
+    }
+}
+
+impl Link {
+    /// Both ends, in an order that does not depend on which is called A.
+    fn ends(&self) -> [&str; 2] {
+        let mut ends = [self.endpoint_a.as_str(), self.endpoint_b.as_str()];
+        ends.sort_unstable();
+        ends
+    }
+
+    fn faults(&self, field: &str, nodes: &BTreeSet<&str>) -> Vec<FieldError> {
+        let ends = [("endpointA", &self.endpoint_a), ("endpointB", &self.endpoint_b)];
+        let strangers = ends.into_iter().filter(|(_, node)| !nodes.contains(node.as_str()));
+        let mut faults: Vec<_> = strangers
+            .map(|(end, node)| {
+                let why = format!(
+                    "{node:?} is not a node of the topology; expected one of spec.topology.nodes"
+                );
+                FieldError::new(format!("{field}.{end}"), why)
+            })
+            .collect();
+        if faults.is_empty() && self.endpoint_a == self.endpoint_b {
+            let why = format!("links {:?} to itself; expected two nodes", self.endpoint_a);
+            faults.push(FieldError::new(field, why));
+        }
+        faults
+    }
+}
