@@ -194,6 +194,7 @@ impl<C: Controller, N: Node> Service<C, N> {
     pub async fn tell_releases_forever(&self) {
         while self.controller.wait().await {
             self.tell_releases().await;
+            self.take_notes().await;
             tokio::time::sleep(PATIENCE).await;
         }
     }
