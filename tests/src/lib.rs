@@ -16,4 +16,5 @@ pub mod oracle;
 pub mod ovs;
 pub mod probe;
 pub mod stream;
+pub mod tap;
 pub mod wait;

@@ -32,19 +32,43 @@ impl Transfer {
 /// Sends `bytes` (a whole number of 64 KiB blocks) from one namespace to `address` in another;
 /// panics where a byte differs or nothing moves for ten seconds.
 pub fn transfer(from: &Netns, to: &Netns, address: &str, bytes: u64) -> Transfer {
-    let address: IpAddr = address.parse().expect("an address");
     let blocks = bytes / u64::try_from(BLOCK).expect("small");
-    let listener = to.run(|| TcpListener::bind(SocketAddr::new(address, 0)).expect("can listen"));
+    run((from, |stream| send(stream, blocks)), (to, |stream| receive(stream, blocks)), address).1
+}
+
+/// As [`transfer`], but the bytes come back to who connected.
+pub fn fetch(client: &Netns, server: &Netns, address: &str, bytes: u64) -> Transfer {
+    let blocks = bytes / u64::try_from(BLOCK).expect("small");
+    run(
+        (client, |stream| receive(stream, blocks)),
+        (server, |stream| send(stream, blocks)),
+        address,
+    )
+    .0
+}
+
+/// Connects two namespaces, each with what it does there.
+fn run<C: Send, S: Send>(
+    client: (&Netns, impl FnOnce(TcpStream) -> C + Send),
+    server: (&Netns, impl FnOnce(TcpStream) -> S + Send),
+    address: &str,
+) -> (C, S) {
+    let address: IpAddr = address.parse().expect("an address");
+    let bind = || TcpListener::bind(SocketAddr::new(address, 0)).expect("can listen");
+    let listener = server.0.run(bind);
     let target = listener.local_addr().expect("bound");
     thread::scope(|scope| {
-        let receiver = scope.spawn(move || receive(&listener, blocks));
-        from.run(|| send(target, blocks));
-        receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let worker = scope.spawn(move || server.1(listener.accept().expect("a connection").0));
+        let connected = client.0.run(|| {
+            let patience = Duration::from_secs(5);
+            client.1(TcpStream::connect_timeout(&target, patience).expect("connects"))
+        });
+        let result = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (connected, result)
     })
 }
 
-fn send(target: SocketAddr, blocks: u64) {
-    let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(5)).expect("connects");
+fn send(mut stream: TcpStream, blocks: u64) {
     stream.set_write_timeout(Some(Duration::from_secs(10))).expect("can be set");
     let mut block = pattern();
     for number in 0..blocks {
@@ -53,8 +77,7 @@ fn send(target: SocketAddr, blocks: u64) {
     }
 }
 
-fn receive(listener: &TcpListener, blocks: u64) -> Transfer {
-    let (mut stream, _peer) = listener.accept().expect("a connection");
+fn receive(mut stream: TcpStream, blocks: u64) -> Transfer {
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("can be set");
     let started = Instant::now();
     let mut expected = pattern();
