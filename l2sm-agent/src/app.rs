@@ -26,13 +26,14 @@ use tokio::{
 
 use self::{
     lock::Lock,
-    wiring::{Calls, OnNode},
+    wiring::{Calls, Looks, OnNode},
 };
 use crate::{
     cni::{Channels, Journal, Listener, Service},
     config::{Cleanup, Command, Run, host_and_port, version},
     controller::{Client, Follower, Settings as FollowSettings, Troubles, kept},
-    datapath::{Attaching, KernelDatapath, ensure_bpffs},
+    datapath::{Attaching, Capacities, KernelDatapath, ensure_bpffs},
+    metrics::MetricsListener,
     netlink::{
         KernelLinks, Links, Settings, monitor::Monitor, socket::Conversation, underlay::Underlay,
     },
@@ -86,11 +87,13 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
     make_directory(&run.places)?;
     ensure_bpffs(&run.places.bpffs)?;
     let lock = Lock::take(&run.places)?;
+    let metrics = MetricsListener::bind(run.metrics_addr)?;
     let underlay = choose_underlay(run)?;
     let settings = Settings { underlay, udp_port: run.vxlan_port, mark: run.mark };
     let mut links = KernelLinks::open(settings.clone())?;
     links.ensure_devices()?;
-    let datapath = KernelDatapath::open(&run.places.bpffs)?;
+    let datapath =
+        KernelDatapath::open_sized(&run.places.bpffs, &run.map_capacity.iter().copied().collect())?;
     let identity = Identity {
         node,
         version: version().to_owned(),
@@ -99,13 +102,14 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
         uplinks: settings.underlay.devices.clone(),
         features: vec![feature(datapath.attaching()).to_owned()],
     };
+    let capacities = datapath.capacities().clone();
     let reconciler = Reconciler::new(datapath, links, &identity.node, Instant::now());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let ended = runtime.block_on(Box::pin(serve(run, identity, reconciler)));
+    let ended = runtime.block_on(Box::pin(serve(run, identity, reconciler, (metrics, capacities))));
     runtime.shutdown_background();
     ended?;
     if run.detach_on_exit {
@@ -122,10 +126,11 @@ async fn serve(
     run: &Run,
     identity: Identity,
     mut reconciler: Reconciler<KernelDatapath, KernelLinks>,
+    metrics: (MetricsListener, Capacities),
 ) -> anyhow::Result<()> {
     let (signals, signals_seen) = blocking::channel();
     let mut parts = JoinSet::new();
-    let driver = spawn_parts(run, identity, &signals, signals_seen, &mut parts)?;
+    let driver = spawn_parts(run, identity, (&signals, signals_seen), metrics, &mut parts)?;
     let (done, passes_ended) = oneshot::channel::<()>();
     let passes = thread::Builder::new().name("reconcile".to_owned()).spawn(move || {
         // Dropped at the end, a panic's too: that is the message.
@@ -159,8 +164,8 @@ fn ended_early(part: &str) -> String {
 fn spawn_parts(
     run: &Run,
     identity: Identity,
-    signals: &blocking::Sender<Signal>,
-    signals_seen: blocking::Receiver<Signal>,
+    (signals, signals_seen): (&blocking::Sender<Signal>, blocking::Receiver<Signal>),
+    (metrics, capacities): (MetricsListener, Capacities),
     parts: &mut JoinSet<&'static str>,
 ) -> anyhow::Result<Driver> {
     let state_dir = run.places.state_dir();
@@ -174,9 +179,19 @@ fn spawn_parts(
     let monitor = Monitor::open().context("watch the node's links")?;
     let channels =
         Channels { desired: desired.clone(), outcomes: outcomes.clone(), wake: wake.clone() };
-    let calls = Calls(Client::new(controller_seen, troubles_seen));
-    let on_node = OnNode(signals.clone());
+    let client = Client::new(controller_seen, troubles_seen);
+    let (calls, on_node) = (Calls(client.clone()), OnNode(signals.clone()));
     let service = Arc::new(Service::new(calls, on_node, identity.clone(), channels, journal));
+    let looks = Looks {
+        node: OnNode(signals.clone()),
+        identity: identity.clone(),
+        desired: desired_seen.clone(),
+        outcomes: outcomes.clone(),
+        attaches: service.attaches(),
+        client,
+        capacities,
+    };
+    parts.spawn(named("serving metrics", async move { Box::pin(metrics.serve(looks)).await }));
     let settings = FollowSettings {
         urls: run.controller.clone(),
         tls: run.tls.files().ok(),

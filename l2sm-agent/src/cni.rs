@@ -17,6 +17,7 @@ mod status;
 use std::{
     future::Future,
     sync::{Arc, OnceLock},
+    time::Instant,
 };
 
 use l2sm_api::{
@@ -35,7 +36,7 @@ pub use self::{
     server::{ListenError, Listener},
 };
 use self::{notes::Notes, records::Records};
-use crate::state::{Counters, Desired, Identity, Outcome};
+use crate::state::{Attaches, Counters, Desired, Identity, Outcome};
 
 /// The controller, as the socket's verbs need it.
 pub trait Controller: Send + Sync + 'static {
@@ -120,6 +121,7 @@ pub struct Service<C, N> {
     noting: Mutex<()>,
     /// One attachment at a time chooses its name.
     naming: Mutex<()>,
+    attaches: watch::Sender<Attaches>,
 }
 
 /// The channels that a service shares with the rest of the agent.
@@ -159,19 +161,31 @@ impl<C: Controller, N: Node> Service<C, N> {
             notes: OnceLock::new(),
             noting: Mutex::new(()),
             naming: Mutex::new(()),
+            attaches: watch::Sender::new(Attaches::default()),
         }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request) -> Reply {
         let answer = match request {
-            Request::Attach(request) => self.attach(request).await.map(Answer::Attached),
+            Request::Attach(request) => {
+                let asked = Instant::now();
+                let attached = self.attach(request).await;
+                let took = asked.elapsed();
+                self.attaches.send_modify(|sums| sums.add(attached.is_ok(), took));
+                attached.map(Answer::Attached)
+            }
             Request::Detach(request) => self.detach(request).await.map(Answer::Detached),
             Request::Check(request) => self.check(request).await.map(Answer::Checked),
             Request::Gc(request) => self.collect(request).await.map(Answer::Collected),
             Request::Status => Ok(Answer::Status(self.status().await)),
         };
         answer.map_or_else(Reply::Error, Reply::Ok)
+    }
+
+    /// Attachments made so far, now and from now on.
+    pub fn attaches(&self) -> watch::Receiver<Attaches> {
+        self.attaches.subscribe()
     }
 
     /// Looks into a namespace without holding a runtime thread up.

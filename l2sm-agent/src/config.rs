@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -12,6 +12,20 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::Erro
 use l2sm_api::grpc::tls::ClientFiles;
 use l2sm_common::abi;
 use thiserror::Error;
+
+/// Maps whose size may be chosen, and the most entries that each may have. `SEGMENTS` has as many as
+/// there are counter slots.
+pub const SIZED_MAPS: [(&str, u32); 9] = [
+    ("PORTS", 1 << 20),
+    ("SEGMENTS", 4_096),
+    ("FDB", 1 << 24),
+    ("NEIGH", 1 << 24),
+    ("VTEPS", 1 << 20),
+    ("SOURCES", 1 << 20),
+    ("MEMBERS", 1 << 24),
+    ("FLOOD", 1 << 20),
+    ("DROPS", 1 << 20),
+];
 
 /// Version and git revision, as `0.1.0 (git 0123456789ab)`.
 pub fn version() -> &'static str {
@@ -50,7 +64,7 @@ impl Config {
 
     /// What to do: `run`, where nothing else is said.
     pub fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Run(self.run))
+        self.command.unwrap_or_else(|| Command::Run(Box::new(self.run)))
     }
 }
 
@@ -58,7 +72,7 @@ impl Config {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Follow the controller (the default).
-    Run(Run),
+    Run(Box<Run>),
     /// Remove all that the agent owns from this node, and only that.
     Cleanup(Cleanup),
 }
@@ -95,6 +109,18 @@ pub struct Run {
     #[arg(long, env = "L2SM_MARK", value_name = "BIT", default_value = "0x2000",
         value_parser = parse_mark)]
     pub mark: u32,
+    /// Address of /metrics, /healthz and /readyz
+    #[arg(
+        long,
+        env = "L2SM_METRICS_ADDR",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:9477"
+    )]
+    pub metrics_addr: SocketAddr,
+    /// Entries of a map that is made now, as FDB=65536; repeatable [default: as in docs/operations.md]
+    #[arg(long, env = "L2SM_MAP_CAPACITY", value_name = "MAP=N", value_delimiter = ',',
+        value_parser = parse_capacity)]
+    pub map_capacity: Vec<(&'static str, u32)>,
     /// Remove programs, pins and devices on a clean stop
     #[arg(long, env = "L2SM_DETACH_ON_EXIT")]
     pub detach_on_exit: bool,
@@ -282,6 +308,17 @@ fn with_subcommand_first(mut arguments: Vec<OsString>) -> Option<Vec<OsString>> 
     Some(arguments)
 }
 
+/// A map whose size may be chosen, and its entries.
+fn parse_capacity(text: &str) -> Result<(&'static str, u32), String> {
+    let (name, entries) = text.split_once('=').ok_or("expected MAP=ENTRIES, as in FDB=65536")?;
+    let Some((map, most)) = SIZED_MAPS.into_iter().find(|(map, _most)| *map == name) else {
+        let names = SIZED_MAPS.map(|(map, _most)| map).join(", ");
+        return Err(format!("{name} is none of {names}"));
+    };
+    let entries = entries.parse().ok().filter(|entries| (1..=most).contains(entries));
+    Ok((map, entries.ok_or_else(|| format!("{map} takes 1 to {most} entries"))?))
+}
+
 fn parse_mark(text: &str) -> Result<u32, String> {
     let parsed = match text.strip_prefix("0x") {
         Some(hex) => u32::from_str_radix(hex, 16),
@@ -300,7 +337,7 @@ mod tests {
     fn run(args: &[&str]) -> Run {
         let args = ["l2sm-agent"].iter().chain(args);
         match Config::try_parse_from(args).unwrap().into_command() {
-            Command::Run(run) => run,
+            Command::Run(run) => *run,
             Command::Cleanup(_) => panic!("expected run"),
         }
     }
@@ -362,6 +399,14 @@ mod tests {
         ] {
             let refused = run(&["--controller", url, "--insecure"]).check();
             assert_eq!(refused, Err(UsageError::NotAUrl(url.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_capacity_names_a_map_and_a_number_in_its_range() {
+        assert_eq!(parse_capacity("FDB=8"), Ok(("FDB", 8)));
+        for text in ["FDB", "FDB=0", "FDB=x", "SEGMENTS=4097", "CONFIG=2", "fdb=8"] {
+            assert!(parse_capacity(text).is_err(), "{text}");
         }
     }
 

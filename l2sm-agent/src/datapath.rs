@@ -26,6 +26,9 @@ pub use self::{
     object::OBJECT,
 };
 
+/// Entries that maps hold at most, by name.
+pub type Capacities = BTreeMap<&'static str, u32>;
+
 /// The maps and hooks of one node.
 pub trait Datapath {
     /// What the maps and hooks hold now.

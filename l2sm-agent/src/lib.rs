@@ -10,6 +10,7 @@ pub mod config;
 pub mod controller;
 pub mod datapath;
 pub mod files;
+pub mod metrics;
 pub mod netlink;
 pub mod reconcile;
 pub mod state;

@@ -208,6 +208,29 @@ pub struct Counters {
     pub drops: BTreeMap<DropKey, u64>,
 }
 
+/// Attachments made by request, so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attaches {
+    /// Those that were made.
+    pub made: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Time from request to answer, of those that were made.
+    pub took: Duration,
+}
+
+impl Attaches {
+    /// Adds one.
+    pub fn add(&mut self, made: bool, took: Duration) {
+        if made {
+            self.made += 1;
+            self.took += took;
+        } else {
+            self.failed += 1;
+        }
+    }
+}
+
 /// What the node is, as hello and status tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {

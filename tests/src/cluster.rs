@@ -205,8 +205,14 @@ impl ClusterNode {
 
     /// Starts the agent.
     pub fn start_agent(&mut self) {
+        self.start_agent_with(&[]);
+    }
+
+    /// Starts the agent with further arguments.
+    pub fn start_agent_with(&mut self, more: &[&str]) {
         let log = log_file(&self.directory, "agent");
-        let child = self.agent_command().stderr(log).spawn().expect("the agent is built");
+        let mut command = self.agent_command();
+        let child = command.args(more).stderr(log).spawn().expect("the agent is built");
         self.agent = Some(child);
     }
 

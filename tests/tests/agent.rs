@@ -1,14 +1,34 @@
 //! The agent as an operator meets it: what it notices of its node, says and does about it.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
 
-use l2sm_tests::{cluster::Cluster, flow::send_segmented, stream::transfer, wait};
+use l2sm_tests::{cluster::Cluster, flow::send_segmented, netns::Netns, stream::transfer, wait};
 use serde_json::Value;
 
 /// A condition of an object.
 fn condition(object: &Value, kind: &str) -> Option<Value> {
     let conditions = object["status"]["conditions"].as_array()?;
     conditions.iter().find(|condition| condition["type"] == kind).cloned()
+}
+
+/// Asks the agent over HTTP: the status line and the body.
+fn get(netns: &Netns, path: &str) -> Option<(String, String)> {
+    let mut stream = netns.run(|| TcpStream::connect("127.0.0.1:9477")).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.lines().next()?.to_owned(), body.to_owned()))
+}
+
+/// A sample of `/metrics`.
+fn metric(netns: &Netns, sample: &str) -> Option<f64> {
+    let (_status, page) = get(netns, "/metrics")?;
+    page.lines().find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
 }
 
 /// Waits until a node has a condition with this status.
@@ -112,4 +132,124 @@ fn an_address_that_changes_is_announced_and_used() {
     });
     transfer(&pods[0].netns, &pods[1].netns, pods[1].address(), 1 << 26);
     assert_eq!(cluster.nodes[1].status()["vteps"], serde_json::json!(["192.0.2.77"]));
+}
+
+#[test]
+fn a_next_hop_that_changes_its_mac_silently_is_found_again() {
+    let mut cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
+    assert_eq!(pods[0].netns.ping(pods[1].address(), 3), 3);
+    // Silent: nobody on it asks for anything.
+    cluster.nodes[1].kill_agent();
+    // The worst moment: the kernel has just heard from it, and will not ask again for long.
+    wait::until("the next hop is fresh", || {
+        let shown = cluster.nodes[0].netns.ip("neighbour show 192.0.2.2 dev eth0");
+        shown.contains("REACHABLE").then_some(())
+    });
+
+    let changed = Instant::now();
+    cluster.nodes[1].netns.ip("link set eth0 address 02:00:00:00:77:77");
+
+    wait::until("pods reach one another", || {
+        (pods[0].netns.ping(pods[1].address(), 1) == 1).then_some(())
+    });
+    println!("found again after {:?}", changed.elapsed());
+    assert!(changed.elapsed() < Duration::from_secs(15), "{:?}", changed.elapsed());
+}
+
+#[test]
+fn metrics_count_and_readiness_outlasts_the_controller() {
+    let mut cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
+    let blue = |family: &str, direction: &str| {
+        format!("{family}{{network=\"default/blue\",direction=\"{direction}\"}}")
+    };
+    assert_eq!(pods[0].netns.ping(pods[1].address(), 3), 3);
+    let node = &cluster.nodes[0].netns;
+    let packets = blue("l2sm_network_packets_total", "to_vtep");
+    let before = metric(node, &packets).expect("counted");
+
+    assert_eq!(pods[0].netns.ping(pods[1].address(), 20), 20);
+
+    assert!(metric(node, &packets).expect("counted") >= before + 20.0);
+    assert!(metric(node, &blue("l2sm_network_bytes_total", "to_vtep")).expect("counted") > 2000.0);
+    assert_eq!(metric(node, "l2sm_network_ports{network=\"default/blue\"}"), Some(1.0));
+    assert_eq!(metric(node, "l2sm_map_entries{map=\"FDB\"}"), Some(2.0));
+    assert_eq!(metric(node, "l2sm_map_capacity_entries{map=\"FDB\"}"), Some(262_144.0));
+    assert_eq!(metric(node, "l2sm_attach_duration_seconds_count"), Some(1.0));
+    assert!(metric(node, "l2sm_reconcile_duration_seconds_sum").expect("measured") > 0.0);
+    assert_eq!(metric(node, "l2sm_node_condition{condition=\"MapFull\"}"), Some(0.0));
+    assert_eq!(metric(node, "l2sm_controller_connected"), Some(1.0));
+
+    cluster.kill_controller();
+    let node = &cluster.nodes[0].netns;
+    wait::until("the stream's end is seen", || {
+        (metric(node, "l2sm_controller_connected") == Some(0.0)).then_some(())
+    });
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(node, path).expect("an answer").0, "HTTP/1.1 200 OK", "{path}");
+    }
+    assert_eq!(get(node, "/nothing").expect("an answer").0, "HTTP/1.1 404 Not Found");
+    // The image of the last run is in the kernel.
+    cluster.nodes[0].kill_agent();
+    cluster.nodes[0].start_agent();
+    wait::until("a restarted agent is ready without a controller", || {
+        get(&cluster.nodes[0].netns, "/readyz").filter(|(status, _)| status == "HTTP/1.1 200 OK")
+    });
+}
+
+#[test]
+fn an_agent_that_nobody_has_told_anything_is_not_ready() {
+    let mut cluster = Cluster::new(1);
+    cluster.nodes[0].kill_agent();
+    assert!(cluster.nodes[0].cleanup().status.success());
+    cluster.kill_controller();
+    cluster.nodes[0].start_agent();
+    let (status, why) = wait::until("it answers", || get(&cluster.nodes[0].netns, "/readyz"));
+    assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
+    assert_eq!(why, "not ready: no controller has told yet what this node is to do\n");
+    assert_eq!(get(&cluster.nodes[0].netns, "/healthz").expect("an answer").0, "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn a_metrics_port_that_is_taken_is_named() {
+    let mut cluster = Cluster::new(1);
+    cluster.nodes[0].kill_agent();
+    let node = &cluster.nodes[0];
+    let _theirs = node.netns.run(|| TcpListener::bind("127.0.0.1:9477")).expect("free");
+    let output = node.agent_command().output().expect("the agent is built");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let expected = "l2sm-agent: --metrics-addr 127.0.0.1:9477: Address already in use";
+    assert!(error.starts_with(expected) && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_full_map_is_a_condition_and_what_fits_forwards_on() {
+    let mut cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    cluster.nodes[0].kill_agent();
+    assert!(cluster.nodes[0].cleanup().status.success());
+    cluster.nodes[0].start_agent_with(&["--map-capacity", "FDB=2"]);
+    cluster.until_connected();
+    let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
+    assert_eq!(pods[0].netns.ping(pods[1].address(), 5), 5);
+    let node = |cluster: &Cluster, sample: &str| metric(&cluster.nodes[0].netns, sample);
+    assert_eq!(node(&cluster, "l2sm_map_pressure_ratio{map=\"FDB\"}"), Some(1.0));
+    until_condition(&cluster, "n1", "MapFull", "False");
+
+    let third = cluster.pod(1, "blue", &[]);
+
+    let said = until_condition(&cluster, "n1", "MapFull", "True");
+    let message = said["message"].as_str().expect("a message");
+    assert!(message.starts_with("map FDB is full: it holds 2 entries"), "{message}");
+    assert_eq!(node(&cluster, "l2sm_node_condition{condition=\"MapFull\"}"), Some(1.0));
+    assert!(tells(&cluster, 0, "map FDB is full"));
+    assert_eq!(pods[0].netns.ping(pods[1].address(), 5), 5, "what fits forwards on");
+
+    let detached = cluster.nodes[1].ctl(&["detach", "blue", "--netns", &third.netns.path()]);
+    assert!(detached.status.success(), "{}", String::from_utf8_lossy(&detached.stderr));
+    until_condition(&cluster, "n1", "MapFull", "False");
 }

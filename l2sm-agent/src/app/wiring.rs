@@ -1,6 +1,7 @@
 //! What joins the parts that know nothing of one another.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::mpsc::{SendError, Sender},
 };
@@ -11,13 +12,15 @@ use l2sm_core::{
     instructions::Port,
     model::ObjectKey,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
 use super::found;
 use crate::{
     cni::{Controller, Found, Inside, Node, Unseen},
     controller::Client,
+    datapath::Capacities,
+    metrics::{Figures, Source},
     netlink::{
         LinksError,
         monitor::Monitor,
@@ -25,7 +28,7 @@ use crate::{
         veths,
     },
     reconcile::Signal,
-    state::Counters,
+    state::{Attaches, Counters, Desired, Identity, Outcome},
 };
 
 /// The controller that is followed, as the socket sees it.
@@ -93,6 +96,50 @@ impl Node for OnNode {
         asked.map_err(|_gone| "the reconciler is gone".to_owned())?;
         let counted = counted.await.map_err(|_gone| "the reconciler is gone".to_owned())?;
         counted.map_err(|why| why.to_string())
+    }
+}
+
+/// Where `/metrics` looks.
+#[derive(Debug)]
+pub(super) struct Looks {
+    pub(super) node: OnNode,
+    pub(super) identity: Identity,
+    pub(super) desired: watch::Receiver<Desired>,
+    pub(super) outcomes: watch::Receiver<Outcome>,
+    pub(super) attaches: watch::Receiver<Attaches>,
+    pub(super) client: Client,
+    pub(super) capacities: Capacities,
+}
+
+impl Source for Looks {
+    fn outcome(&self) -> Outcome {
+        self.outcomes.borrow().clone()
+    }
+
+    async fn figures(&self) -> Figures {
+        let counters = self.node.counters().await.ok();
+        let (outcome, desired) = (self.outcome(), self.desired.borrow().clone());
+        let mut ports = BTreeMap::<ObjectKey, u64>::new();
+        for segment in desired.instructions.segments.values() {
+            ports.insert(segment.network.clone(), 0);
+        }
+        let programmed = outcome.ports.keys().filter_map(|key| desired.instructions.ports.get(key));
+        for port in programmed {
+            if let Some(segment) = desired.instructions.segments.get(&port.vni) {
+                *ports.entry(segment.network.clone()).or_default() += 1;
+            }
+        }
+        Figures {
+            node: self.identity.node.clone(),
+            version: self.identity.version.clone(),
+            outcome,
+            desired: desired.revision.as_ref().map_or(0, |revision| revision.number),
+            connected: self.client.url().is_some(),
+            counters,
+            capacities: self.capacities.iter().map(|(map, n)| (*map, u64::from(*n))).collect(),
+            ports: ports.into_iter().collect(),
+            attaches: *self.attaches.borrow(),
+        }
     }
 }
 

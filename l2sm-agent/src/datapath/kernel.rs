@@ -17,7 +17,7 @@ use l2sm_core::{
 };
 
 use super::{
-    Attaching, Datapath, DatapathError,
+    Attaching, Capacities, Datapath, DatapathError,
     bpffs::Pins,
     layout,
     links::Links,
@@ -32,6 +32,7 @@ use super::{
 pub struct KernelDatapath {
     maps: Maps,
     links: Links,
+    capacities: Capacities,
 }
 
 impl KernelDatapath {
@@ -46,23 +47,53 @@ impl KernelDatapath {
         Self::open_with(bpffs, Attaching::probe())
     }
 
+    /// The same, with maps of these sizes where they are made now. A pinned map keeps its size: what is
+    /// in it stays.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_sized(bpffs: &Path, wanted: &Capacities) -> Result<Self, DatapathError> {
+        Self::open_as(bpffs, Attaching::probe(), wanted)
+    }
+
     /// The same, attaching in the given way: [`Attaching::Filter`] works on every kernel.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(bpffs: &Path, attaching: Attaching) -> Result<Self, DatapathError> {
+        Self::open_as(bpffs, attaching, &Capacities::new())
+    }
+
+    fn open_as(
+        bpffs: &Path,
+        attaching: Attaching,
+        wanted: &Capacities,
+    ) -> Result<Self, DatapathError> {
         let pins = Pins::new(bpffs);
         pins.create()?;
         layout::check_pins(&pins.maps())?;
-        let mut object = load_object(&pins)?;
-        let mut maps = Maps::take(&mut object)?;
+        let mut object = load_object(&pins, wanted)?;
+        let capacities = layout::read_capacities(&pins.maps())?;
+        for (map, entries) in wanted.iter().filter(|(map, n)| capacities.get(*map) != Some(*n)) {
+            let has = capacities.get(map).copied().unwrap_or_default();
+            tracing::warn!(
+                "map {map} is pinned with {has} entries and keeps them: {entries} come with \
+                 `l2sm-agent cleanup`, or the next version of the layout"
+            );
+        }
+        let mut maps = Maps::take(&mut object, &capacities)?;
         for (_index, program) in abi::PROGS {
             load_program(&mut object, program)?;
         }
         set_tail_calls(&mut maps, &mut object)?;
         let mut links = Links::new(pins, object, attaching)?;
         links.update_all()?;
-        Ok(Self { maps, links })
+        Ok(Self { maps, links, capacities })
+    }
+
+    /// Entries that each map holds at most.
+    pub fn capacities(&self) -> &Capacities {
+        &self.capacities
     }
 
     /// How programs are attached here.
@@ -90,7 +121,7 @@ impl KernelDatapath {
 
 impl Datapath for KernelDatapath {
     fn read(&mut self) -> Result<Image, DatapathError> {
-        let Self { maps, links } = self;
+        let Self { maps, links, .. } = self;
         Ok(Image {
             config: maps.config.read()?,
             uplinks: maps.uplinks.read()?,
@@ -108,7 +139,7 @@ impl Datapath for KernelDatapath {
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
-        let Self { maps, links } = self;
+        let Self { maps, links, .. } = self;
         match change {
             Change::PutConfig(entry) => maps.config.put(Some(*entry)),
             Change::ClearConfig => maps.config.put(None),

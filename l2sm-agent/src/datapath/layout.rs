@@ -12,7 +12,7 @@ use l2sm_common::{
     },
 };
 
-use super::DatapathError;
+use super::{Capacities, DatapathError};
 
 /// Type and sizes of one map.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub(super) fn is_ours(name: &str) -> bool {
 }
 
 /// Checks the maps that are pinned in `directory`. aya takes any map that it finds under a name,
-/// and the verifier notices only some of what can be wrong with it.
+/// and the verifier notices only some of what can be wrong with it. Sizes may differ: they are chosen.
 pub(super) fn check_pins(directory: &Path) -> Result<(), DatapathError> {
     for layout in ALL {
         let path = directory.join(layout.name);
@@ -87,21 +87,37 @@ pub(super) fn check_pins(directory: &Path) -> Result<(), DatapathError> {
     Ok(())
 }
 
+/// The sizes of the maps that are pinned in `directory`.
+pub(super) fn read_capacities(directory: &Path) -> Result<Capacities, DatapathError> {
+    let read = |layout: &Layout| {
+        let info = MapInfo::from_pin(directory.join(layout.name));
+        let info = info.map_err(|error| DatapathError::map("read", layout.name, &error))?;
+        Ok((layout.name, info.max_entries()))
+    };
+    ALL.iter().map(read).collect()
+}
+
 impl Layout {
+    /// This map with the size that it has in the kernel.
+    pub(super) fn sized(self, capacities: &Capacities) -> Self {
+        let capacity = capacities.get(self.name).and_then(|entries| usize::try_from(*entries).ok());
+        Self { capacity: capacity.unwrap_or(self.capacity), ..self }
+    }
+
     /// Type and sizes in words.
     fn print(&self) -> String {
-        print_sizes(Some(self.kind), self.key, self.value, self.capacity)
+        print_sizes(Some(self.kind), self.key, self.value)
     }
 }
 
 /// Type and sizes of a map in the kernel, in the same words.
 fn print_info(info: &MapInfo) -> String {
     let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let [key, value, capacity] = [info.key_size(), info.value_size(), info.max_entries()].map(size);
-    print_sizes(info.map_type().ok(), key, value, capacity)
+    let [key, value] = [info.key_size(), info.value_size()].map(size);
+    print_sizes(info.map_type().ok(), key, value)
 }
 
-fn print_sizes(kind: Option<MapType>, key: usize, value: usize, capacity: usize) -> String {
+fn print_sizes(kind: Option<MapType>, key: usize, value: usize) -> String {
     let kind = kind.map_or_else(|| "unknown".to_owned(), |kind| format!("{kind:?}"));
-    format!("{kind}, key {key} bytes, value {value} bytes, {capacity} entries")
+    format!("{kind}, key {key} bytes, value {value} bytes")
 }

@@ -22,7 +22,7 @@ use l2sm_core::slow_path::SlowPathCount;
 use nix::errno::Errno;
 
 use super::{
-    DatapathError,
+    Capacities, DatapathError,
     layout::{self, Layout},
 };
 
@@ -45,19 +45,20 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Takes the maps out of a loaded object.
-    pub(super) fn take(object: &mut Ebpf) -> Result<Self, DatapathError> {
+    pub(super) fn take(object: &mut Ebpf, capacities: &Capacities) -> Result<Self, DatapathError> {
+        let sized = |layout: Layout| layout.sized(capacities);
         Ok(Self {
             config: Config(take(object, layout::CONFIG)?),
-            uplinks: Table::take(object, layout::UPLINKS)?,
-            locals: Table::take(object, layout::LOCALS)?,
-            vteps: Table::take(object, layout::VTEPS)?,
-            sources: Table::take(object, layout::SOURCES)?,
-            flood: Table::take(object, layout::FLOOD)?,
-            segments: Table::take(object, layout::SEGMENTS)?,
-            members: Table::take(object, layout::MEMBERS)?,
-            fdb: Table::take(object, layout::FDB)?,
-            neigh: Table::take(object, layout::NEIGH)?,
-            ports: Table::take(object, layout::PORTS)?,
+            uplinks: Table::take(object, sized(layout::UPLINKS))?,
+            locals: Table::take(object, sized(layout::LOCALS))?,
+            vteps: Table::take(object, sized(layout::VTEPS))?,
+            sources: Table::take(object, sized(layout::SOURCES))?,
+            flood: Table::take(object, sized(layout::FLOOD))?,
+            segments: Table::take(object, sized(layout::SEGMENTS))?,
+            members: Table::take(object, sized(layout::MEMBERS))?,
+            fdb: Table::take(object, sized(layout::FDB))?,
+            neigh: Table::take(object, sized(layout::NEIGH))?,
+            ports: Table::take(object, sized(layout::PORTS))?,
             counters: Counters {
                 traffic: take(object, layout::TRAFFIC)?,
                 drops: take(object, layout::DROPS)?,

@@ -4,17 +4,20 @@ use aya::{Ebpf, EbpfLoader, programs::SchedClassifier};
 use l2sm_common::abi;
 use l2sm_core::image::Program;
 
-use super::{DatapathError, bpffs::Pins, layout, maps::Maps};
+use super::{Capacities, DatapathError, bpffs::Pins, layout, maps::Maps};
 
 /// The programs and maps of the data path, as built for the kernel.
 pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2sm.o"));
 
-/// Parses the object, and opens or makes its maps.
-pub(super) fn load_object(pins: &Pins) -> Result<Ebpf, DatapathError> {
+/// Parses the object, and opens or makes its maps; `capacities`: of those that are made now.
+pub(super) fn load_object(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     let directory = pins.maps();
     let mut loader = EbpfLoader::new();
     for map in layout::ALL {
         loader.map_pin_path(map.name, directory.join(map.name));
+    }
+    for (name, entries) in capacities {
+        loader.map_max_entries(name, *entries);
     }
     let object = loader.load(OBJECT);
     object.map_err(|error| DatapathError::load("make the maps".to_owned(), &error))

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    time::{Duration, Instant},
 };
 
 use l2sm_common::ids::IfIndex;
@@ -24,12 +25,17 @@ use super::{
     veths::{self, Wanted},
 };
 
+/// Next hops are asked this often whether they are there, a little less than a pass's period.
+const PROBE_EVERY: Duration = Duration::from_secs(7);
+
 /// The links of the namespace that the agent runs in.
 #[derive(Debug)]
 pub struct KernelLinks {
     kernel: Conversation,
     settings: Settings,
     devices: Option<Devices>,
+    /// When next hops were last asked whether they are there.
+    probed: Option<Instant>,
     /// What the last look missed of the underlay.
     underlay_faults: Vec<String>,
     /// What each veth was last made or found to be, so that a pass need not enter every namespace.
@@ -63,6 +69,7 @@ impl KernelLinks {
             kernel: Conversation::open()?,
             settings,
             devices: None,
+            probed: None,
             underlay_faults: Vec::new(),
             seen: BTreeMap::new(),
         })
@@ -216,6 +223,12 @@ impl KernelLinks {
         known: &BTreeMap<NextHop, Neighbor>,
         settled: bool,
     ) {
+        if self.probed.is_none_or(|probed| probed.elapsed() >= PROBE_EVERY) {
+            self.probed = Some(Instant::now());
+            if let Err(why) = neighbors::probe(&mut self.kernel, hops, known) {
+                tracing::debug!(%why, "a next hop is not asked");
+            }
+        }
         if let Err(why) = neighbors::keep_resolved(&mut self.kernel, hops, known) {
             tracing::debug!(%why, "a next hop is not kept resolved");
         }

@@ -3,7 +3,9 @@
 //! The fast path's packets refresh no neighbour entry: they never pass the kernel's own output. So
 //! each next hop of a VTEP is marked `NTF_MANAGED` (kernel 5.16, commit 7482e3841d52), which has the
 //! kernel resolve and probe it for as long as it is there; older kernels are asked to probe it every
-//! time the agent looks (`NTF_USE`).
+//! time the agent looks (`NTF_USE`). The kernel asks a next hop that it holds for reachable only after
+//! its reachable time (15 to 45 s); one that changes its MAC silently would be a black hole until then
+//! (35 s measured). So the agent has each asked more often: by unicast, and it stays in use meanwhile.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +35,7 @@ pub type NextHop = (u32, IpAddr);
 
 /// What the kernel knows of a next hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one entry")]
 pub struct Neighbor {
     /// MAC; `None`: not resolved.
     pub mac: Option<Mac>,
@@ -42,6 +45,8 @@ pub struct Neighbor {
     pub fixed: bool,
     /// We asked the kernel to keep it.
     pub ours: bool,
+    /// Known, and not being asked: reachable or stale.
+    pub quiet: bool,
 }
 
 /// Reads every neighbour entry.
@@ -84,6 +89,29 @@ pub fn keep_resolved(
     outcome
 }
 
+/// Has the kernel ask each of `hops` that it holds for reachable whether it still is. One that does
+/// not answer is resolved anew after three seconds (`ucast_solicit`, `retrans_time_ms`).
+///
+/// # Errors
+/// The last refusal; the others were tried all the same.
+pub fn probe(
+    kernel: &mut Conversation,
+    hops: &BTreeSet<NextHop>,
+    known: &BTreeMap<NextHop, Neighbor>,
+) -> Result<(), NetlinkError> {
+    let mut outcome = Ok(());
+    let quiet = |hop: &&NextHop| known.get(*hop).is_some_and(|entry| entry.ours && entry.quiet);
+    for hop in hops.iter().filter(quiet) {
+        // The kernel takes no state together with the flag (`__neigh_update`), so it is given again.
+        for message in [asked(*hop), managed(*hop)] {
+            if let Err(why) = kernel.ask(RouteNetlinkMessage::NewNeighbour(message), 0) {
+                outcome = Err(why);
+            }
+        }
+    }
+    outcome
+}
+
 /// Lets go of an entry that we manage: the kernel makes a plain one when it needs it.
 ///
 /// # Errors
@@ -99,6 +127,15 @@ fn managed(hop: NextHop) -> NeighbourMessage {
     let mut message = entry(hop);
     message.header.flags = NeighbourFlags::ExtLearned | NeighbourFlags::Use;
     message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+    message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Other(OUR_PROTOCOL)));
+    message
+}
+
+/// Without a MAC: the kernel asks the one that it knows now.
+fn asked(hop: NextHop) -> NeighbourMessage {
+    let mut message = entry(hop);
+    message.header.flags = NeighbourFlags::ExtLearned;
+    message.header.state = NeighbourState::Probe;
     message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Other(OUR_PROTOCOL)));
     message
 }
@@ -128,7 +165,8 @@ fn as_neighbor(message: &RouteNetlinkMessage) -> Option<(NextHop, Neighbor)> {
                 | NeighbourState::Delay
                 | NeighbourState::Probe
         );
-    let mut neighbor = Neighbor { fixed, ..Neighbor::default() };
+    let quiet = matches!(state, NeighbourState::Reachable | NeighbourState::Stale);
+    let mut neighbor = Neighbor { fixed, quiet, ..Neighbor::default() };
     let mut address = None;
     for attribute in &message.attributes {
         if let NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) = attribute {

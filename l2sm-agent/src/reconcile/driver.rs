@@ -1,5 +1,5 @@
 //! When passes happen: on a signal, when something is due, again with backoff after a failure, and
-//! every 15 seconds anyway.
+//! every 8 seconds anyway.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -16,8 +16,9 @@ use crate::{
     state::{Counters, Desired, Outcome},
 };
 
-/// A pass happens at least this often: notices can be lost, and old kernels keep no next hops.
-const PERIOD: Duration = Duration::from_secs(15);
+/// A pass happens at least this often: notices can be lost, and next hops must be asked whether they
+/// are there.
+const PERIOD: Duration = Duration::from_secs(8);
 /// Between passes that only follow the node: neighbours of other traffic change all the time.
 const QUIET: Duration = Duration::from_millis(100);
 /// Whether what is handed up comes back is looked at this often.
