@@ -42,6 +42,14 @@ impl KernelNode {
         netns.ip(&format!("link set vx{vni} up"));
     }
 
+    /// Has a segment flood to one more VTEP.
+    pub fn floods_to(&self, vni: u32, remote: &str) {
+        let device = format!("vx{vni}");
+        let everybody = ["fdb", "append", "00:00:00:00:00:00", "dev", &device, "dst", remote];
+        let output = self.netns.output("bridge", &everybody);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Makes a pod in a segment.
     pub fn pod(&self, vni: u32, host: u8, addresses: &[&str], mtu: u32) -> KernelPod {
         let pod = pod_netns("kpod", addresses);
