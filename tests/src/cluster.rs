@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     netns::{Netns, join, pod_netns},
+    pki::Pki,
     wait,
 };
 
@@ -24,6 +25,8 @@ pub struct Cluster {
     underlay: Netns,
     directory: tempfile::TempDir,
     controller: Option<Child>,
+    others: Vec<Child>,
+    pki: Option<Pki>,
 }
 
 /// A node with its agent.
@@ -34,6 +37,10 @@ pub struct ClusterNode {
     directory: PathBuf,
     bpffs: PathBuf,
     agent: Option<Child>,
+    /// Controllers that its agent is told of, from its next start on.
+    pub controllers: Vec<String>,
+    /// Further flags of its agent, from its next start on.
+    pub flags: Vec<String>,
 }
 
 /// A namespace that was attached.
@@ -48,15 +55,38 @@ pub struct ClusterPod {
 impl Cluster {
     /// Makes `count` nodes, waits until their agents are connected.
     pub fn new(count: u8) -> Self {
+        Self::make(count, false)
+    }
+
+    /// The same with TLS: node `n1` has the certificate `node-n1`, and so on.
+    pub fn with_tls(count: u8) -> Self {
+        Self::make(count, true)
+    }
+
+    fn make(count: u8, tls: bool) -> Self {
         let underlay = Netns::new("underlay").without_ipv6();
         underlay.ip("link add ul type bridge mcast_snooping 0");
         underlay.ip(&format!("link set ul mtu {UNDERLAY_MTU} up"));
         underlay.ip("address add 192.0.2.254/24 dev ul");
         let directory = tempfile::tempdir().expect("a directory");
-        let mut cluster = Self { nodes: Vec::new(), underlay, directory, controller: None };
+        let pki = directory.path().join("pki");
+        let pki = tls.then(|| Pki::new(&pki, "192.0.2.254", count));
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            underlay,
+            directory,
+            controller: None,
+            others: Vec::new(),
+            pki,
+        };
         cluster.start_controller();
         for number in 1..=count {
-            let node = ClusterNode::new(number, &cluster.underlay, cluster.directory.path());
+            let mut node = ClusterNode::new(number, &cluster.underlay, cluster.directory.path());
+            node.controllers = vec![cluster.url()];
+            node.flags = match &cluster.pki {
+                Some(pki) => pki.client_flags(&format!("node-n{number}")),
+                None => vec!["--insecure".to_owned()],
+            };
             cluster.nodes.push(node);
         }
         for node in &mut cluster.nodes {
@@ -68,19 +98,45 @@ impl Cluster {
 
     /// Starts the controller on the store that is there, and waits until it answers.
     pub fn start_controller(&mut self) {
-        let store = self.directory.path().join("store.redb");
-        let log = log_file(self.directory.path(), "controller");
-        let child = command(&self.underlay, "l2sm-controller")
-            .args(["serve", "--insecure", "--insecure-allow-remote"])
-            .args(["--listen", "192.0.2.254:30808", "--store"])
-            .arg(store)
-            .stderr(log)
-            .spawn()
-            .expect("the controller is built");
+        let child = self.spawn_controller(30808, "store.redb");
         self.controller = Some(child);
         wait::until("the controller answers", || {
             self.ctl(&["get", "nodes"]).status.success().then_some(())
         });
+    }
+
+    /// Starts one more controller, on a port and a store of its own.
+    pub fn start_other(&mut self, port: u16, store: &str) {
+        let child = self.spawn_controller(port, store);
+        self.others.push(child);
+    }
+
+    fn spawn_controller(&self, port: u16, store: &str) -> Child {
+        let mut command = command(&self.underlay, "l2sm-controller");
+        command.args(["serve", "--listen", &format!("192.0.2.254:{port}"), "--store"]);
+        command.arg(self.directory.path().join(store));
+        match &self.pki {
+            Some(pki) => command.args(pki.server_flags()),
+            None => command.args(["--insecure", "--insecure-allow-remote"]),
+        };
+        let log = log_file(self.directory.path(), "controller");
+        command.stderr(log).spawn().expect("the controller is built")
+    }
+
+    /// The controller's URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.pki.is_some() { "https" } else { "http" };
+        format!("{scheme}://192.0.2.254:30808")
+    }
+
+    /// The certificates of a cluster with TLS.
+    pub fn pki(&self) -> &Pki {
+        self.pki.as_ref().expect("a cluster with TLS")
+    }
+
+    /// The namespace in which the controller is.
+    pub fn underlay(&self) -> &Netns {
+        &self.underlay
     }
 
     /// Ends the controller with SIGKILL.
@@ -99,8 +155,14 @@ impl Cluster {
 
     /// Runs `l2smctl` against the controller.
     pub fn ctl(&self, arguments: &[&str]) -> Output {
+        self.ctl_as("admin", arguments)
+    }
+
+    /// Runs `l2smctl` against the controller, with TLS with the certificate `stem`.
+    pub fn ctl_as(&self, stem: &str, arguments: &[&str]) -> Output {
         let mut command = command(&self.underlay, "l2smctl");
-        command.args(["--server", "http://192.0.2.254:30808", "--timeout", "20s"]);
+        command.args(["--server", &self.url(), "--timeout", "20s"]);
+        command.args(self.pki.iter().flat_map(|pki| pki.client_flags(stem)));
         command.args(arguments).output().expect("l2smctl is built")
     }
 
@@ -177,6 +239,9 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         kill(&mut self.controller);
+        for other in std::mem::take(&mut self.others) {
+            kill(&mut Some(other));
+        }
         if std::thread::panicking() {
             eprintln!("controller:\n{}", last_lines(&self.log()));
         }
@@ -190,7 +255,8 @@ impl ClusterNode {
         let directory = directory.join(&name);
         fs::create_dir(&directory).expect("can be made");
         let bpffs = PathBuf::from(format!("/sys/fs/bpf/{}", netns.name()));
-        let node = Self { netns, name, directory, bpffs, agent: None };
+        let (controllers, flags) = (Vec::new(), Vec::new());
+        let node = Self { netns, name, directory, bpffs, agent: None, controllers, flags };
         node.join(underlay);
         node
     }
@@ -219,8 +285,8 @@ impl ClusterNode {
     /// `l2sm-agent run` with this node's flags.
     pub fn agent_command(&self) -> Command {
         let mut command = command(&self.netns, "l2sm-agent");
-        command.args(["run", "--node-name", &self.name, "--insecure"]);
-        command.args(["--controller", "http://192.0.2.254:30808"]);
+        command.args(["run", "--node-name", &self.name]).args(&self.flags);
+        command.args(self.controllers.iter().flat_map(|url| ["--controller", url]));
         self.with_directories(command)
     }
 

@@ -14,6 +14,7 @@ pub mod node;
 pub mod object;
 pub mod oracle;
 pub mod ovs;
+pub mod pki;
 pub mod probe;
 pub mod stream;
 pub mod tap;
