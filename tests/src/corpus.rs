@@ -13,8 +13,10 @@ pub const MTU: usize = 1450;
 const SENDER: [u8; 4] = [10, 0, 0, 1];
 /// Address of the receiver.
 const RECEIVER: [u8; 4] = [10, 0, 0, 3];
-/// The only address that is listed, with the far station.
+/// The only IPv4 address that is listed, with the far station.
 pub const LISTED: [u8; 4] = [10, 0, 0, 77];
+/// The only IPv6 address that is listed, with the far station.
+pub const LISTED_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x77];
 const SENDER_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const RECEIVER_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3];
 
@@ -51,6 +53,9 @@ pub enum Policy {
     None,
     /// The sender's node answers instead of delivering.
     Answered,
+    /// The sender's node sends it to the node of the address's owner alone: whether that is a router
+    /// is not known.
+    ToOwner,
     /// The sender's node drops it under this reason.
     DroppedAtPort(DropReason),
     /// The first node of ours drops it under this reason.
@@ -59,8 +64,9 @@ pub enum Policy {
 
 /// All classes.
 pub fn classes() -> Vec<Class> {
-    let groups = [ip::ipv4(), ip::ipv6(), ethertypes(), tags(), tunnels(), sizes(), arp(), group()];
-    groups.into_iter().flatten().chain(policies()).collect()
+    let ip = [ip::ipv4(), ip::ipv6(), ip::neighbors()];
+    let groups = [ethertypes(), tags(), tunnels(), sizes(), arp(), group()];
+    ip.into_iter().chain(groups).flatten().chain(policies()).collect()
 }
 
 impl Class {

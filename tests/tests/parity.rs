@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use l2sm_common::{mac::Mac, maps::Traffic};
 use l2sm_tests::{
-    corpus::{Class, LISTED, MTU, Policy, To, classes},
+    corpus::{Class, LISTED, LISTED_V6, MTU, Policy, To, classes},
     frames,
     kernel_node::KernelNode,
     netns::{Netns, join},
@@ -154,7 +154,8 @@ fn side(
     for (station, mac) in STATIONS.into_iter().enumerate() {
         if !stations.contains(&station) {
             let listed = LISTED.map(|byte| byte.to_string()).join(".");
-            let ips: &[&str] = if station == FAR { &[&listed] } else { &[] };
+            let listed_v6 = std::net::Ipv6Addr::from(LISTED_V6).to_string();
+            let ips: &[&str] = if station == FAR { &[&listed, &listed_v6] } else { &[] };
             node.host(VNI, "other", mac, ips);
         }
     }
@@ -190,6 +191,8 @@ fn expected(
             received = Received::default();
             received[SENDER].push(arp_reply(frame));
         }
+        // The frame is still for a group: all of the owner's node get it.
+        Policy::ToOwner if at_sender => received[NEAR].clear(),
         Policy::Dropped(reason) | Policy::DroppedAtPort(reason) if at_sender => {
             received = Received::default();
             drops[0] = Some(reason.label());

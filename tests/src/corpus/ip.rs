@@ -1,7 +1,12 @@
 //! IP inside.
 
-use super::{Class, RECEIVER, RECEIVER_V6, SENDER, SENDER_V6, filler, station, tcp, v4};
-use crate::frames::{self, udp};
+use l2sm_common::mac::Mac;
+
+use super::{
+    Class, LISTED_V6, Policy, RECEIVER, RECEIVER_V6, SENDER, SENDER_V6, To, filler, station, tcp,
+    v4,
+};
+use crate::frames::{self, checksum, udp};
 
 /// IPv4: protocols, options, fragments, wrong lengths and checksums, TTL, TOS.
 pub(super) fn ipv4() -> Vec<Class> {
@@ -112,4 +117,41 @@ pub(super) fn ipv6() -> Vec<Class> {
         station(format!("IPv6 class {class:#04x}"), 0x86dd, &packet)
     });
     named.into_iter().chain(classes).collect()
+}
+
+/// Neighbour discovery (RFC 4861).
+pub(super) fn neighbors() -> Vec<Class> {
+    let nodes = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    // Type 135 or 136, flags, target.
+    let message = |kind: u8, flags: u8, target: [u8; 16], hops: u8, source: [u8; 16]| {
+        let body = [&[kind, 0, 0, 0, flags, 0, 0, 0][..], &target].concat();
+        let pseudo = [&source[..], &nodes, &[0, 0, 0, 24, 0, 0, 0, 58], &body].concat();
+        let mut packet = frames::ipv6(source, nodes, 58, 0, &body);
+        packet[7] = hops;
+        packet[42..44].copy_from_slice(&checksum(&pseudo).to_be_bytes());
+        packet
+    };
+    let group = To::Address(Mac([0x33, 0x33, 0, 0, 0, 1]));
+    let free = RECEIVER_V6;
+    let class = |name: &str, to: To, packet: &[u8]| Class::new(name, to, 0x86dd, packet);
+    let mut owned = class(
+        "ND solicitation for a listed host",
+        group,
+        &message(135, 0, LISTED_V6, 255, SENDER_V6),
+    );
+    owned.policy = Policy::ToOwner;
+    vec![
+        owned,
+        class("ND solicitation, free", group, &message(135, 0, free, 255, SENDER_V6)),
+        class("ND duplicate detection, free", group, &message(135, 0, free, 255, [0; 16])),
+        class("ND solicitation, hop limit 64", group, &message(135, 0, LISTED_V6, 64, SENDER_V6)),
+        class(
+            "ND unsolicited advertisement",
+            group,
+            &message(136, 0x20, SENDER_V6, 255, SENDER_V6),
+        ),
+        station("ND solicitation", 0x86dd, &message(135, 0, LISTED_V6, 255, SENDER_V6)),
+        station("ND advertisement", 0x86dd, &message(136, 0x60, SENDER_V6, 255, SENDER_V6)),
+        station("ND router solicitation", 0x86dd, &message(133, 0, [0; 16], 255, SENDER_V6)),
+    ]
 }
