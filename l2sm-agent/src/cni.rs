@@ -13,6 +13,7 @@ mod notes;
 mod records;
 mod server;
 mod status;
+mod wish;
 
 use std::{
     future::Future,

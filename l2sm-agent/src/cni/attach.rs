@@ -1,13 +1,11 @@
 //! `attach`: a namespace joins a network.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use ipnet::IpNet;
 use l2sm_api::{
-    grpc::{Revision, address_bytes, read_mac, read_net, v1, write_net},
+    grpc::{Revision, read_mac, read_net, v1},
     socket::{Attach, Attached, ContainerInterface, Detach, Fault},
 };
-use l2sm_common::mac::Mac;
 use l2sm_core::{
     instructions::{Instructions, Port},
     model::ObjectKey,
@@ -19,6 +17,7 @@ use super::{
     Controller, Inside, Node, Service,
     fault::{FaultOf, INVALID, TRY_AGAIN, fault, refusal},
     records::Record,
+    wish::Wish,
 };
 
 /// An attachment that is not programmed within this fails, with nothing left behind.
@@ -205,22 +204,6 @@ fn release_of(request: &Attach, ifname: String) -> Detach {
     }
 }
 
-/// What is asked of the controller beyond the network.
-#[derive(Debug)]
-struct Wish {
-    addresses: Vec<v1::Address>,
-    mac: Option<Mac>,
-}
-
-impl Wish {
-    fn read(request: &Attach) -> Result<Self, FaultOf> {
-        let addresses = request.ips.iter().map(|text| read_wish(text));
-        let addresses = addresses.collect::<Result<Vec<_>, FaultOf>>()?;
-        let mac = request.mac.as_deref().map(read_mac_wish).transpose()?;
-        Ok(Self { addresses, mac })
-    }
-}
-
 /// What the controller made.
 #[derive(Debug)]
 struct Granted {
@@ -285,23 +268,4 @@ fn choose_name(
     let names = (1..=used.len() + 1).map(|n| format!("net{n}"));
     let free = names.into_iter().find(|name| !used.contains(name.as_str()));
     Ok(free.unwrap_or_default())
-}
-
-/// An address with or without prefix length.
-fn read_wish(text: &str) -> Result<v1::Address, FaultOf> {
-    if let Ok(net) = text.parse::<IpNet>() {
-        return Ok(write_net(&net));
-    }
-    let address: IpAddr = text.parse().map_err(|_no_address| {
-        fault(INVALID, format!("address {text}: expected an IP address, as in 10.0.0.5/24"))
-    })?;
-    Ok(v1::Address { ip: address_bytes(address), prefix_len: 0 })
-}
-
-fn read_mac_wish(text: &str) -> Result<Mac, FaultOf> {
-    match text.parse::<Mac>() {
-        Ok(mac) if mac.is_station() => Ok(mac),
-        Ok(_group) => Err(fault(INVALID, format!("MAC {text}: a group or zero address")).into()),
-        Err(why) => Err(fault(INVALID, format!("MAC {text}: {why}")).into()),
-    }
 }
