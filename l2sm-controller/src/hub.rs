@@ -1,10 +1,7 @@
 //! The one place that changes objects: it decides on a draft, commits it to the store, and only then
 //! answers and tells the agents' streams.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use l2sm_api::{
@@ -28,12 +25,12 @@ use crate::{
     draft::{Draft, Ground},
     progress::{Progress, Released},
     refusal::Refusal,
-    status::View,
     store::{Contents, Store, StoreError},
     transitions::Transitions,
 };
 
 mod agents;
+mod listing;
 
 pub use agents::{AgentHello, AgentReport, HelloError};
 
@@ -191,55 +188,6 @@ impl Hub {
         Ok(deleted)
     }
 
-    /// Objects of a kind with their status, by namespace and name. `namespace` and `name` choose
-    /// among them where they are given.
-    pub fn list(&self, kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Vec<Object> {
-        let now = self.now();
-        let mut state = self.lock();
-        let wanted = |key: &ObjectKey| {
-            let in_namespace = !kind.is_namespaced()
-                || namespace.is_none_or(|namespace| key.namespace == namespace);
-            in_namespace && name.is_none_or(|name| key.name == name)
-        };
-        let mut objects = self.statuses(&state, kind, &wanted);
-        for object in &mut objects {
-            state.see(object, now);
-        }
-        objects
-    }
-
-    /// The objects of a kind that are wanted, with their statuses, without times.
-    fn statuses(
-        &self,
-        state: &State,
-        kind: Kind,
-        wanted: &dyn Fn(&ObjectKey) -> bool,
-    ) -> Vec<Object> {
-        let published = Arc::clone(&self.published.borrow());
-        let view = View::new(&state.catalog, &published.plan, &state.progress);
-        let catalog = &state.catalog;
-        match kind {
-            Kind::L2Network => wanted_of(&catalog.networks, wanted)
-                .map(|(key, held)| Object::L2Network(Box::new(view.network(key, held))))
-                .collect(),
-            Kind::L2Attachment => wanted_of(&catalog.attachments, wanted)
-                .map(|(key, held)| Object::L2Attachment(Box::new(view.attachment(key, held))))
-                .collect(),
-            Kind::L2Node => wanted_of(&catalog.nodes, wanted)
-                .map(|(key, held)| Object::L2Node(Box::new(view.node(key, held))))
-                .collect(),
-            Kind::ExternalVtep => wanted_of(&catalog.externals, wanted)
-                .map(|(key, held)| Object::ExternalVtep(Box::new(view.external_vtep(key, held))))
-                .collect(),
-            Kind::Overlay => wanted_of(&catalog.overlays, wanted)
-                .map(|(_, held)| Object::Overlay(Box::new(view.overlay(held))))
-                .collect(),
-            Kind::NetworkEdgeDevice => wanted_of(&catalog.devices, wanted)
-                .map(|(_, held)| Object::NetworkEdgeDevice(Box::new(view.device(held))))
-                .collect(),
-        }
-    }
-
     /// The controller's own state.
     pub fn status(&self) -> HubStatus {
         let state = self.lock();
@@ -362,24 +310,6 @@ impl Hub {
         drop(self.published.send_replace(Arc::new(published)));
         Ok(())
     }
-}
-
-impl State {
-    /// Fills in when an object's conditions changed last.
-    fn see(&mut self, object: &mut Object, now: Timestamp) {
-        let uid = object.metadata().uid.clone();
-        if let Some(conditions) = object.conditions_mut() {
-            self.transitions.observe(&uid, conditions, now);
-        }
-    }
-}
-
-/// The objects of a map that are wanted.
-fn wanted_of<'a, T>(
-    objects: &'a BTreeMap<ObjectKey, Arc<T>>,
-    wanted: &'a dyn Fn(&ObjectKey) -> bool,
-) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
-    objects.iter().filter(|(key, _)| wanted(key)).map(|(key, held)| (key, held.as_ref()))
 }
 
 /// Why an apply is not carried out.

@@ -249,3 +249,42 @@ async fn users_mistakes_are_answered_in_words_and_change_nothing() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_external_vtep_reaches_the_nodes_of_its_network_and_survives_a_restart() {
+    let (_dir, path) = store();
+    let server = Server::start(&path);
+    let switch = "
+apiVersion: l2sm.l2sm.k8s.local/v1
+kind: ExternalVTEP
+metadata: {name: switch}
+spec: {address: 192.0.2.9, networks: [{name: blue, hosts: [{mac: '02:00:00:00:00:09', ips: [10.34.0.1]}]}]}
+";
+    server.apply(switch).await.unwrap();
+    let mut agent = Agent::follow(server.channel(), hello("n1", "192.0.2.1")).await.unwrap();
+    server.apply(BLUE).await.unwrap();
+    let reply = attach(&server, request("n1", 1)).await;
+    agent.update_to(reply.revision.unwrap().number).await;
+    assert_eq!(agent.held.vteps.keys().collect::<Vec<_>>(), ["ExternalVTEP/switch"]);
+    let member = agent.held.members.values().next().unwrap();
+    assert!(member.external && member.unknown);
+    let address = &reply.port.unwrap().addresses[0].ip;
+    assert_eq!(address, &[10, 34, 0, 2], "the listed host has the first one");
+    until("the switch is ready", async || ready(&server.list("extvtep").await[0]) == "True").await;
+    drop(agent);
+    server.stop().await;
+
+    let server = Server::start(&path);
+    let mut agent = Agent::follow(server.channel(), hello("n1", "192.0.2.1")).await.unwrap();
+    assert_eq!(agent.held.members.len(), 1, "the store has it");
+    let key =
+        v1::ObjectRef { kind: "extvtep".into(), name: "switch".into(), ..v1::ObjectRef::default() };
+    let delete = v1::DeleteRequest { objects: vec![key], ..v1::DeleteRequest::default() };
+    server.objects().delete(delete).await.unwrap();
+    agent.update_to(server.hub.status().revision).await;
+    assert_eq!(
+        (agent.held.vteps.len(), agent.held.members.len(), agent.held.hosts.len()),
+        (0, 0, 1)
+    );
+    server.stop().await;
+}
