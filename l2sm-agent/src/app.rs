@@ -1,5 +1,6 @@
 //! The daemon: everything made, wired, and watched.
 
+mod check;
 mod cleanup;
 mod found;
 mod lock;
@@ -58,6 +59,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             follow(&run, node)?;
         }
         Command::Cleanup(cleanup) => clean_up(&cleanup)?,
+        Command::Check(check) => return Ok(check::run(&check)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -75,6 +75,8 @@ pub enum Command {
     Run(Box<Run>),
     /// Remove all that the agent owns from this node, and only that.
     Cleanup(Cleanup),
+    /// Tell whether this node can do what the agent needs; changes nothing.
+    Check(Check),
 }
 
 /// Flags of `run`.
@@ -158,6 +160,39 @@ impl Tls {
             key: self.tls_key.clone().ok_or("--tls-key")?,
         })
     }
+}
+
+/// Flags of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct Check {
+    /// Format of what is found
+    #[arg(short, long, value_enum, default_value_t = CheckOutput::Table)]
+    pub output: CheckOutput,
+    /// Device that tunnels leave by; repeatable [default: of the default route]
+    #[arg(long, env = "L2SM_UNDERLAY_DEVICE", value_name = "DEVICE", value_delimiter = ',')]
+    pub underlay_device: Vec<String>,
+    /// Own tunnel address; repeatable [default: of the underlay device]
+    #[arg(long, env = "L2SM_VTEP_IP", value_name = "ADDRESS", value_delimiter = ',')]
+    pub vtep_ip: Vec<IpAddr>,
+    /// UDP port of tunnels
+    #[arg(long, env = "L2SM_VXLAN_PORT", value_name = "PORT", default_value_t = abi::UDP_PORT,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub vxlan_port: u16,
+    /// Where things are.
+    #[command(flatten)]
+    pub places: Places,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// Format of what `check` finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckOutput {
+    /// A line each.
+    Table,
+    /// A list of objects with `name`, `verdict` and `what`.
+    Json,
 }
 
 /// Flags of `cleanup`.
@@ -338,7 +373,7 @@ mod tests {
         let args = ["l2sm-agent"].iter().chain(args);
         match Config::try_parse_from(args).unwrap().into_command() {
             Command::Run(run) => *run,
-            Command::Cleanup(_) => panic!("expected run"),
+            Command::Cleanup(_) | Command::Check(_) => panic!("expected run"),
         }
     }
 

@@ -11,6 +11,7 @@ mod links;
 mod maps;
 mod memory;
 mod object;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +19,13 @@ use l2sm_common::maps::{DropKey, Traffic};
 use l2sm_core::{diff::Change, image::Image, slow_path::SlowPathCount};
 
 pub use self::{
-    bpffs::{ensure_bpffs, remove_pins},
+    bpffs::{ensure_bpffs, is_usable, remove_pins},
     error::DatapathError,
     kernel::KernelDatapath,
     links::Attaching,
     memory::MemoryDatapath,
     object::OBJECT,
+    trial::{Trial, try_programs},
 };
 
 /// Entries that maps hold at most, by name.

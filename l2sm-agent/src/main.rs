@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let log = match &command {
         Command::Run(run) => &run.log,
         Command::Cleanup(cleanup) => &cleanup.log,
+        Command::Check(check) => &check.log,
     };
     if let Err(why) = start_log(log) {
         fail(&why);

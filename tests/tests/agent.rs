@@ -2,11 +2,18 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
+    process::{Command, Output},
     time::{Duration, Instant},
 };
 
-use l2sm_tests::{cluster::Cluster, flow::send_segmented, netns::Netns, stream::transfer, wait};
+use l2sm_tests::{
+    cluster::{Cluster, program},
+    flow::send_segmented,
+    netns::Netns,
+    stream::transfer,
+    wait,
+};
 use serde_json::Value;
 
 /// A condition of an object.
@@ -252,4 +259,103 @@ fn a_full_map_is_a_condition_and_what_fits_forwards_on() {
     let detached = cluster.nodes[1].ctl(&["detach", "blue", "--netns", &third.netns.path()]);
     assert!(detached.status.success(), "{}", String::from_utf8_lossy(&detached.stderr));
     until_condition(&cluster, "n1", "MapFull", "False");
+}
+
+/// Runs `l2sm-agent check` in a namespace; its exit code, and what it found by name.
+fn check(netns: &Netns, more: &[&str]) -> (i32, Value) {
+    let agent = program("l2sm-agent");
+    let mut arguments = vec!["check", "-o", "json"];
+    arguments.extend(more);
+    let output = netns.output(agent.to_str().expect("a path"), &arguments);
+    let found = serde_json::from_slice(&output.stdout).expect("JSON alone on standard output");
+    (output.status.code().expect("an exit code"), found)
+}
+
+/// What `check` found under a name: verdict and words.
+fn found(list: &Value, name: &str) -> (String, String) {
+    let findings = list.as_array().expect("a list");
+    let one = findings.iter().find(|one| one["name"] == name).expect("it was looked at");
+    let text = |field: &str| one[field].as_str().expect("a text").to_owned();
+    (text("verdict"), text("what"))
+}
+
+#[test]
+fn a_check_tells_what_stands_in_the_way_and_changes_nothing() {
+    let netns = Netns::new("check");
+    netns.ip("link add eth0 type veth peer name peer0");
+    netns.ip("link set peer0 up");
+    netns.ip("address add 192.0.2.1/24 dev eth0");
+    netns.ip("link set eth0 up");
+    let uplink = ["--underlay-device", "eth0"];
+    let state = || {
+        let nft = netns.output("nft", &["list", "ruleset"]).stdout;
+        (netns.ip("-details link show"), netns.ip("neighbour show"), nft)
+    };
+    let before = state();
+
+    let (code, all) = check(&netns, &uplink);
+    assert_eq!(code, 0, "{all}");
+    assert_eq!(found(&all, "fast path").0, "ok", "{all}");
+    assert_eq!(found(&all, "port"), ("ok".into(), "UDP 7000 is free".into()));
+    assert_eq!(state(), before);
+
+    let socket = netns.run(|| UdpSocket::bind("0.0.0.0:7000")).expect("free");
+    let (code, all) = check(&netns, &uplink);
+    assert_eq!((code, found(&all, "port").0.as_str()), (1, "fail"), "{all}");
+    drop(socket);
+
+    netns.ip("link add theirs type vxlan id 5 dstport 7000 local 192.0.2.1");
+    let (code, all) = check(&netns, &uplink);
+    let (verdict, what) = found(&all, "port");
+    assert_eq!((code, verdict.as_str()), (1, "fail"), "{all}");
+    assert!(what.contains("theirs"), "{what}");
+    netns.ip("link delete theirs");
+
+    let rules =
+        "add table inet t; add chain inet t in { type filter hook input priority 0; policy drop; }";
+    assert!(netns.output("nft", &[rules]).status.success());
+    let (code, all) = check(&netns, &uplink);
+    let (verdict, what) = found(&all, "firewall");
+    assert_eq!((code, verdict.as_str()), (0, "warn"), "{all}");
+    assert_eq!(what, "chain t in drops by default and no rule accepts UDP 7000");
+
+    let (code, all) = check(&netns, &["--underlay-device", "nosuch0"]);
+    assert_eq!(code, 1);
+    assert_eq!(found(&all, "underlay").1, "underlay device nosuch0: no such device");
+}
+
+/// A command with only these capabilities.
+fn with_capabilities(command: &Command, capabilities: &str) -> Command {
+    let mut limited = Command::new("setpriv");
+    limited.arg(format!("--bounding-set=-all,{capabilities}"));
+    limited.arg(command.get_program()).args(command.get_args());
+    limited
+}
+
+#[test]
+fn four_capabilities_are_enough_and_a_missing_one_is_named() {
+    let mut cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let away = cluster.pod(1, "blue", &[]);
+    cluster.nodes[0].kill_agent();
+    assert!(cluster.nodes[0].cleanup().status.success());
+    let command = cluster.nodes[0].agent_command();
+    let refused = |capabilities: &str| -> Output {
+        with_capabilities(&command, capabilities).output().expect("setpriv is there")
+    };
+    // nsenter itself needs CAP_SYS_ADMIN, which stands for the two others.
+    let output = refused("+sys_admin,+bpf,+perfmon");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("lacks: CAP_NET_ADMIN") && error.lines().count() == 1, "{error}");
+
+    let mut agent = with_capabilities(&command, "+sys_admin,+net_admin,+bpf,+perfmon")
+        .spawn()
+        .expect("setpriv is there");
+    cluster.until_connected();
+    let here = cluster.pod(0, "blue", &[]);
+    assert_eq!(here.netns.ping(away.address(), 5), 5);
+    transfer(&here.netns, &away.netns, away.address(), 1 << 26);
+    agent.kill().expect("it runs");
+    agent.wait().expect("it ends");
 }

@@ -98,6 +98,21 @@ pub fn ensure_bpffs(path: &Path) -> Result<(), DatapathError> {
     }
 }
 
+/// Whether pins can be made in `path` now; false: once `/sys/fs/bpf` is mounted. Changes nothing.
+///
+/// # Errors
+/// When `path` is elsewhere.
+pub fn is_usable(path: &Path) -> Result<bool, DatapathError> {
+    if is_bpffs(path) {
+        return Ok(true);
+    }
+    if path.starts_with(MOUNT_POINT) && !is_bpffs(Path::new(MOUNT_POINT)) {
+        return Ok(false);
+    }
+    let reason = "it is not on a bpffs (`mount -t bpf bpf DIRECTORY` makes one)".to_owned();
+    Err(DatapathError::Pins { path: path.to_owned(), reason })
+}
+
 /// Whether the deepest part of `path` that exists is on a bpffs.
 fn is_bpffs(path: &Path) -> bool {
     let existing = path.ancestors().find(|ancestor| ancestor.exists());
