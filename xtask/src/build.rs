@@ -1,6 +1,8 @@
 //! `cargo xtask build`: the programs that run on a host.
 
-use std::process::Stdio;
+mod plugin;
+
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -11,10 +13,11 @@ use crate::say::say;
 /// The packages whose programs a node or a user runs.
 const PACKAGES: [&str; 3] = ["l2sm-agent", "l2sm-controller", "l2smctl"];
 
-/// Build the programs: l2sm-agent, l2sm-controller, l2smctl.
+/// Build the programs: l2sm-agent, l2sm-controller, l2smctl, and the CNI plugin l2sm-cni.
 ///
 /// The agent's build script builds the kernel object and the agent carries it; `cargo xtask setup`
-/// installs what that takes. Prints where the programs are.
+/// installs what that takes. With --release the plugin is a small static program. Prints where the
+/// programs are.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Build for use rather than for debugging: slower to build, faster to run.
@@ -27,7 +30,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut cargo = command::cargo();
     cargo.arg("build");
     cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    cargo.args(args.release.then_some("--release"));
+    if args.release {
+        cargo.arg("--release");
+    } else {
+        cargo.args(["--package", plugin::PACKAGE]);
+    }
+    for program in build(cargo)? {
+        say!("built {program}");
+    }
+    if args.release {
+        plugin::build()?;
+    }
+    Ok(())
+}
+
+/// Runs `cargo build`; the programs that it made.
+fn build(mut cargo: Command) -> Result<Vec<String>> {
     say!("$ {}", command::typed(&cargo));
     // Cargo says on standard output, a JSON message a line, what it made; the rest is for people.
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
@@ -35,10 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !output.status.success() {
         bail!("the build failed: the compiler's messages are above");
     }
-    for program in programs(&String::from_utf8_lossy(&output.stdout)) {
-        say!("built {program}");
-    }
-    Ok(())
+    Ok(programs(&String::from_utf8_lossy(&output.stdout)))
 }
 
 /// The programs that cargo's messages name.
