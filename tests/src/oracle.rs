@@ -85,10 +85,11 @@ pub fn outcome(decision: &Decision, frame: &Bytes<'_>, tables: &MemoryTables) ->
             outcome.count(decision, |traffic| &mut traffic.from_port, frame.len());
             outcome.count(decision, |traffic| &mut traffic.answered, frame.len());
             let packet = frame.load::<{ nd::SOLICITATION_LEN }>(ethernet::LEN);
-            let asked = nd::Solicitation::parse(&packet.expect("whole")).expect("a solicitation");
+            let solicited =
+                nd::Solicitation::parse(&packet.expect("whole")).expect("a solicitation");
             let header = frame.load::<{ ethernet::LEN }>(0).expect("a header");
             let asker = ethernet::Header::parse(header).source;
-            outcome.bytes = asked.advertisement(asker, owner, router).to_vec();
+            outcome.bytes = solicited.advertisement(asker, owner, router).to_vec();
         }
         Verdict::Drop(reason) => outcome.drop(decision, reason),
         // In memory nothing is ever out of reach; flooding sends for real and is tested so.
