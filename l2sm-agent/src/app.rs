@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::{
-    lock::Lock,
+    lock::{Lock, NamespaceLock},
     wiring::{Calls, Looks, OnNode},
 };
 use crate::{
@@ -72,6 +72,7 @@ fn usage(why: &crate::config::UsageError) -> ExitCode {
 
 fn clean_up(cleanup: &Cleanup) -> anyhow::Result<()> {
     privilege::check()?;
+    let _namespace = NamespaceLock::take()?;
     let _lock = Lock::take(&cleanup.places)?;
     let removed = cleanup::remove_all(&cleanup.places)?;
     let mut lines: Vec<_> = removed.iter().map(|thing| format!("removed {thing}\n")).collect();
@@ -86,6 +87,7 @@ fn clean_up(cleanup: &Cleanup) -> anyhow::Result<()> {
 /// The whole life of the daemon.
 fn follow(run: &Run, node: String) -> anyhow::Result<()> {
     privilege::check()?;
+    let namespace = NamespaceLock::take()?;
     make_directory(&run.places)?;
     ensure_bpffs(&run.places.bpffs)?;
     let lock = Lock::take(&run.places)?;
@@ -118,7 +120,7 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
         let removed = cleanup::remove_all(&run.places)?;
         tracing::info!(things = removed.len(), "all that is ours is removed");
     }
-    drop(lock);
+    drop((lock, namespace));
     Ok(())
 }
 

@@ -276,6 +276,14 @@ pub enum UsageError {
     /// The host name cannot be read.
     #[error("no node name: name it with --node-name")]
     NoNodeName,
+    /// No name that an object could have.
+    #[error("--node-name {name:?}: {why}")]
+    NodeName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl Run {
@@ -303,6 +311,10 @@ impl Run {
             .map(|name| name.trim().to_owned())
             .filter(|name| !name.is_empty())
             .ok_or(UsageError::NoNodeName)
+            .and_then(|name| match l2sm_api::objects::field::name_fault(&name) {
+                None => Ok(name),
+                Some(why) => Err(UsageError::NodeName { name, why }),
+            })
     }
 
     fn check_controller(&self, url: &str) -> Result<(), UsageError> {

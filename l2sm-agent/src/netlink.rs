@@ -153,6 +153,23 @@ impl LinksError {
     }
 }
 
+impl LinksError {
+    /// Whether a port that was made before may still work: the kernel did not answer, or not all of it
+    /// could be set. Its namespace is not known to be gone, nor its device to be another's.
+    pub fn leaves_port(&self) -> bool {
+        match self {
+            Self::Netlink(_) | Self::Address { .. } => true,
+            Self::Netns(why) => why.may_pass(),
+            Self::NotOurs { .. }
+            | Self::PortTaken { .. }
+            | Self::NameTaken { .. }
+            | Self::NoNetns
+            | Self::Vanished { .. }
+            | Self::NoUnderlay { .. } => false,
+        }
+    }
+}
+
 /// Removes every device and neighbour entry that is ours from the calling thread's namespace, and
 /// only those; one line each. Running it again finds nothing.
 ///

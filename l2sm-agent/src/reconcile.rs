@@ -45,6 +45,8 @@ pub struct Reconciler<D, L> {
     /// What the maps hold, as far as is known; `None`: must be read.
     actual: Option<Image>,
     read_at: Option<Instant>,
+    /// Ports as they were last seen.
+    ports: BTreeMap<ObjectKey, LocalPort>,
     /// Flood lists that nothing names any more, and since when.
     retired: BTreeMap<u32, Instant>,
     slow_path: SlowPathWatch,
@@ -76,6 +78,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             node: node.into(),
             actual: None,
             read_at: None,
+            ports: BTreeMap::new(),
             retired: BTreeMap::new(),
             slow_path: SlowPathWatch::default(),
             slots: BTreeSet::new(),
@@ -224,9 +227,14 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
                 Err(why) => {
                     run.outcome.failures += 1;
                     run.errors.attachment(&key, why.reason(), why.to_string());
+                    // What forwards goes on forwarding.
+                    if let Some(before) = self.ports.get(&key).filter(|_| why.leaves_port()) {
+                        local.ports.insert(key, *before);
+                    }
                 }
             }
         }
+        self.ports.clone_from(&local.ports);
         Ok(local)
     }
 

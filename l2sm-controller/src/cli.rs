@@ -174,9 +174,10 @@ impl Serve {
             TlsFlags::None | TlsFlags::Some(_) => None,
         };
         let new_source = uuid::Uuid::new_v4().to_string();
+        // Before the store is touched: a refused start changes nothing.
+        let mut listener = Listener::bind(self.listen)?;
         let store = RedbStore::open(&self.store, &new_source)?;
         let hub = Arc::new(Hub::open(Box::new(store))?);
-        let mut listener = Listener::bind(self.listen)?;
         let secure = tls.is_some();
         if let Some(tls) = tls {
             listener = listener.with_tls(tls);

@@ -71,7 +71,9 @@ impl Progress {
 
     /// A node's agent follows on stream `id`.
     pub fn join(&mut self, name: &str, id: u64, peer: Option<SocketAddr>) {
-        self.nodes.entry(name.to_owned()).or_default().stream = Some((id, peer));
+        // What was in its kernel before may be gone: it acknowledges again what is there.
+        let fresh = NodeProgress { stream: Some((id, peer)), ..NodeProgress::default() };
+        self.nodes.insert(name.to_owned(), fresh);
     }
 
     /// Stream `id` of a node has ended.

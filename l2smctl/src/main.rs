@@ -58,13 +58,30 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let matches = command_line().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let cli = command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match cli {
+        Ok(cli) => cli,
+        Err(error) => return answer(&error),
+    };
     start_logging(&cli.common.logging);
     run(&cli).unwrap_or_else(|error| {
         say::error(format_args!("{error:#}"));
         if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
+}
+
+/// Help and version as they are; bad usage in one line.
+fn answer(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that has gone has seen enough.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join(" ");
+    say::error(format_args!("{}", line.strip_prefix("error: ").unwrap_or(&line)));
+    ExitCode::from(2)
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {

@@ -29,8 +29,11 @@ impl Transfer {
     }
 }
 
+/// Time that a transfer may take: at a hundredth of what it is here it counts as stalled.
+const LONGEST: Duration = Duration::from_mins(2);
+
 /// Sends `bytes` (a whole number of 64 KiB blocks) from one namespace to `address` in another;
-/// panics where a byte differs or nothing moves for ten seconds.
+/// panics where a byte differs, nothing moves for ten seconds, or it takes longer than two minutes.
 pub fn transfer(from: &Netns, to: &Netns, address: &str, bytes: u64) -> Transfer {
     let blocks = bytes / u64::try_from(BLOCK).expect("small");
     run((from, |stream| send(stream, blocks)), (to, |stream| receive(stream, blocks)), address).1
@@ -86,6 +89,7 @@ fn receive(mut stream: TcpStream, blocks: u64) -> Transfer {
         expected[..8].copy_from_slice(&number.to_be_bytes());
         stream.read_exact(&mut block).unwrap_or_else(|error| panic!("block {number}: {error}"));
         assert!(block == expected, "block {number} differs");
+        assert!(started.elapsed() < LONGEST, "only {number} of {blocks} blocks in {LONGEST:?}");
     }
     let end = stream.read(&mut block).expect("the end");
     assert_eq!(end, 0, "bytes after the last block");

@@ -144,3 +144,28 @@ fn a_broadcast_reaches_each_receiver_once() {
     assert_eq!(traffic.to_vtep.packets, 10, "{traffic:?}");
     assert_eq!(traffic.slow_sent.packets, 0, "{traffic:?}");
 }
+
+#[test]
+fn a_broadcast_from_a_vtep_is_not_sent_back_to_vteps() {
+    let mut lab = quiet_lab();
+    let near = lab.ours.pod(VNI, 3, &["10.0.0.3/24"], MTU);
+    lab.ours.program();
+    let everybody = l2sm_common::mac::Mac::BROADCAST;
+    let frame = l2sm_tests::frames::ethernet(everybody, lab.peer.mac, 0x88b5, b"from far away");
+    let sender = l2sm_tests::probe::Probe::open(&lab.peer.netns, "net1");
+    let receivers =
+        [&lab.pod.netns, &near.netns].map(|netns| l2sm_tests::probe::Probe::open(netns, "net1"));
+
+    for _ in 0..10 {
+        sender.send(&frame);
+    }
+
+    for receiver in receivers {
+        let patience = std::time::Duration::from_millis(500);
+        let seen = receiver.receive(11, patience, |bytes| bytes[..frame.len()] == frame[..]);
+        assert_eq!(seen.len(), 10);
+    }
+    let traffic = lab.ours.traffic(VNI);
+    assert_eq!((traffic.from_vtep.packets, traffic.to_port.packets), (10, 20), "{traffic:?}");
+    assert_eq!(traffic.to_vtep.packets, 0, "{traffic:?}");
+}

@@ -1,8 +1,15 @@
-//! One agent for one socket and one pin directory.
+//! One agent for one socket, one pin directory and one network namespace.
 
 use std::{
     fs::{File, OpenOptions},
-    os::unix::fs::OpenOptionsExt,
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::OpenOptionsExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
     path::{Path, PathBuf},
 };
 
@@ -35,6 +42,27 @@ impl Lock {
             held.push(lock(directory, &places.bpffs)?);
         }
         Ok(Self { _held: held })
+    }
+}
+
+/// Held while an agent works on the devices of its network namespace.
+#[derive(Debug)]
+pub(super) struct NamespaceLock {
+    _held: UnixDatagram,
+}
+
+impl NamespaceLock {
+    /// Takes the abstract socket `l2sm-agent`: such names belong to a network namespace, as the devices
+    /// do, whatever paths an agent was given.
+    pub(super) fn take() -> anyhow::Result<Self> {
+        let name = SocketAddr::from_abstract_name(b"l2sm-agent")?;
+        match UnixDatagram::bind_addr(&name) {
+            Ok(held) => Ok(Self { _held: held }),
+            Err(why) if why.kind() == io::ErrorKind::AddrInUse => {
+                bail!("this network namespace: in use by another l2sm-agent")
+            }
+            Err(why) => Err(why).context("lock the network namespace"),
+        }
     }
 }
 

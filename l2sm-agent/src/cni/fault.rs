@@ -32,6 +32,10 @@ pub(super) fn refusal(status: &Status) -> Fault {
         "" => status.code().description(),
         message => message,
     };
+    // A status that has a source was made here: the connection broke, or nobody answered.
+    if std::error::Error::source(status).is_some() {
+        return fault(code, format!("the controller does not answer: {message}"));
+    }
     fault(code, message)
 }
 

@@ -12,7 +12,7 @@ use l2sm_core::{
     model::ObjectKey,
 };
 
-use super::{Links, LinksError, PortOutcomes, veths};
+use super::{Links, LinksError, NetlinkError, PortOutcomes, veths};
 
 /// A node in memory. What it is told to refuse, it refuses until told otherwise.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub struct MemoryLinks {
     pub veths: BTreeMap<String, IfIndex>,
     /// Attachments whose veth cannot be made.
     pub refused: BTreeSet<ObjectKey>,
+    /// Attachments whose veth cannot be looked at for the moment.
+    pub unseen: BTreeSet<ObjectKey>,
     /// What [`Links::underlay_faults`] tells.
     pub underlay_faults: Vec<String>,
     /// Everything that was done, in order.
@@ -51,6 +53,8 @@ impl Links for MemoryLinks {
         for key in ports.keys() {
             let outcome = if self.refused.contains(key) {
                 Err(LinksError::NoNetns)
+            } else if self.unseen.contains(key) {
+                Err(LinksError::Netlink(NetlinkError::Interrupted))
             } else {
                 Ok(LocalPort { device: self.device(veths::host_name(key)), peer: true })
             };

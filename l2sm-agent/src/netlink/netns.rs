@@ -63,6 +63,17 @@ pub enum NetnsError {
     },
 }
 
+impl NetnsError {
+    /// Whether the namespace may be there all the same: this process ran short of something.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Gone { why, .. } => why.kind() != io::ErrorKind::NotFound,
+            Self::NotOne { .. } | Self::Replaced { .. } => false,
+            Self::Entry { .. } => true,
+        }
+    }
+}
+
 impl Netns {
     /// Opens the namespace at `path`. With `inode` not zero, only that one.
     ///

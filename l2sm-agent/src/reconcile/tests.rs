@@ -185,6 +185,20 @@ fn a_veth_that_cannot_be_made_is_an_error_of_its_attachment_only() {
 }
 
 #[test]
+fn a_port_that_cannot_be_looked_at_forwards_on() {
+    let mut node = node();
+    let wanted = desired(instructions(&[1]), 5);
+    settle(&mut node, &wanted);
+    let before = node.parts().0.image.clone();
+    node.parts().1.unseen.insert(pod(1));
+
+    let outcome = node.pass(&wanted, Instant::now()).outcome;
+
+    assert_eq!(outcome.errors.len(), 1, "{:?}", outcome.errors);
+    assert_eq!(node.parts().0.image, before);
+}
+
+#[test]
 fn an_attachment_that_is_gone_loses_its_veth_after_its_maps() {
     let mut node = node();
     settle(&mut node, &desired(instructions(&[1, 2]), 5));
