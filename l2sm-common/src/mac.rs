@@ -30,11 +30,12 @@ impl Mac {
         !self.is_group() && !self.is_zero()
     }
 
-    /// Whether this is `01:80:c2:00:00:0X`, which no bridge forwards (IEEE 802.1Q-2018 table 8-1;
-    /// `is_link_local_ether_addr` in the kernel).
+    /// Whether this is `01:80:c2:00:00:01` to `0f`, which no bridge forwards (IEEE 802.1Q-2018 table
+    /// 8-1). The group of the spanning tree protocol, `00`, is none of them: a bridge without it, as
+    /// ours and as the kernel's by default, floods it (`br_handle_frame`).
     #[inline(always)]
     pub const fn is_link_local(self) -> bool {
-        matches!(self.0, [0x01, 0x80, 0xc2, 0, 0, last] if last & 0xf0 == 0)
+        matches!(self.0, [0x01, 0x80, 0xc2, 0, 0, 0x01..=0x0f])
     }
 }
 
@@ -91,7 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_sixteen_reserved_groups_are_link_local() {
+    fn only_the_fifteen_reserved_groups_are_link_local() {
+        assert!(!Mac([0x01, 0x80, 0xc2, 0, 0, 0]).is_link_local());
         assert!(Mac([0x01, 0x80, 0xc2, 0, 0, 0x0e]).is_link_local());
         assert!(!Mac([0x01, 0x80, 0xc2, 0, 0, 0x10]).is_link_local());
         assert!(!Mac([0x01, 0x80, 0xc2, 0, 1, 0]).is_link_local());

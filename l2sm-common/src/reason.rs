@@ -49,8 +49,8 @@ reasons! {
     4 InvalidSourceMac "invalid_source_mac" "the source MAC is multicast or zero",
     /// The source MAC is not the port's.
     5 SpoofedMac "spoofed_mac" "the pod sent from a MAC that is not its own; `macSpoofCheck: false` on the network allows it",
-    /// To `01:80:c2:00:00:0X`, which no bridge forwards.
-    6 LinkLocal "link_local" "a link-local group (STP, LLDP, pause) that no bridge forwards; harmless",
+    /// To `01:80:c2:00:00:01` to `0f`, which no bridge forwards.
+    6 LinkLocal "link_local" "a link-local group (LLDP, pause, LACP) that no bridge forwards; harmless",
     /// Broadcast or multicast in a network with `flood: none`.
     7 FloodDisabled "flood_disabled" "broadcast or multicast in a network with `flood: none`",
     /// Unicast to a MAC nobody listed, and nobody can have unlisted stations.

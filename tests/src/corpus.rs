@@ -275,6 +275,7 @@ fn group() -> Vec<Class> {
         ("Cisco", Mac([0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcc])),
         ("PTP", Mac([0x01, 0x1b, 0x19, 0, 0, 0])),
         ("GMRP", Mac([0x01, 0x80, 0xc2, 0, 0, 0x20])),
+        ("STP, which a bridge without it floods", Mac([0x01, 0x80, 0xc2, 0, 0, 0])),
         ("above the link-local groups", Mac([0x01, 0x80, 0xc2, 0, 0, 0x10])),
     ];
     let named = groups.into_iter().flat_map(|(name, to)| {
@@ -303,7 +304,6 @@ fn policies() -> Vec<Class> {
         to("from no MAC", To::Station, Some(Mac([0; 6])), invalid),
         to("to oneself", To::Oneself, None, Policy::DroppedAtPort(DropReason::Hairpin)),
     ];
-    // Not 01:80:c2:00:00:00: a kernel bridge with STP off forwards it.
     classes.extend((1..16).map(|last| {
         let address = Mac([0x01, 0x80, 0xc2, 0, 0, last]);
         let policy = Policy::DroppedAtPort(DropReason::LinkLocal);

@@ -115,7 +115,7 @@ fn a_pods_own_malformed_frames_stay_with_it() {
         (near.mac, Mac([2, 7, 7, 7, 7, 7]), DropReason::SpoofedMac),
         (near.mac, Mac([0; 6]), DropReason::InvalidSourceMac),
         (near.mac, Mac::BROADCAST, DropReason::InvalidSourceMac),
-        (Mac([0x01, 0x80, 0xc2, 0, 0, 0]), lab.pod.mac, DropReason::LinkLocal),
+        (Mac([0x01, 0x80, 0xc2, 0, 0, 0x0e]), lab.pod.mac, DropReason::LinkLocal),
         (lab.pod.mac, lab.pod.mac, DropReason::Hairpin),
     ];
     let listener = Probe::open(&near.netns, "net1");

@@ -215,7 +215,11 @@ fn decide<F: Frame + ?Sized, T: Tables>(
     let inner = station::family(header.ethertype);
     let at = outer.length + ethernet::LEN;
     if is_too_short_here(frame, inner, at) {
-        return Decision::new(slot, Verdict::HandUp);
+        // The kernel's device drops a packet shorter than its IP header, and takes other frames.
+        return match inner {
+            Inner::V4 | Inner::V6 => Decision::drop(slot, DropReason::Truncated),
+            Inner::Other => Decision::new(slot, Verdict::HandUp),
+        };
     }
     let ecn = match remote::inner_tos(frame, inner, at) {
         Ok(Some(tos)) => ecn::decapsulate(outer.tos, tos),
