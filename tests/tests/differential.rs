@@ -99,10 +99,6 @@ fn tables(devices: &Devices) -> MemoryTables {
     let segment = |slot, flags| SegmentEntry { flood_id: 0, flags, slot, mtu: 1450 };
     let mesh = |id| FdbEntry::vtep(VtepId(id), Group::MESH);
     let member = |vtep, flags| MemberEntry { vtep, group: Group::MESH.0, flags };
-    let neighbor = |mac: Mac| NeighEntry { mac: mac.0, flags: 0 };
-    let host = |mac: Mac| NeighEntry { mac: mac.0, flags: neigh_flags::ROLE_KNOWN };
-    let router =
-        |mac: Mac| NeighEntry { mac: mac.0, flags: neigh_flags::ROLE_KNOWN | neigh_flags::ROUTER };
     let v4 = ip16_from_v4;
     let (resolved, unresolved) = (path_state::RESOLVED, path_state::UNRESOLVED);
     MemoryTables {
@@ -132,17 +128,7 @@ fn tables(devices: &Devices) -> MemoryTables {
             (FdbKey::new(vni(100), FAR_NARROW), mesh(4)),
             (FdbKey::new(vni(200), A), FdbEntry::port(IfIndex(a), Group::PORTS, true)),
         ]),
-        neigh: BTreeMap::from([
-            (NeighKey::new(vni(100), v4([10, 0, 0, 1])), neighbor(A)),
-            (NeighKey::new(vni(100), v4([10, 0, 0, 2])), neighbor(B)),
-            (NeighKey::new(vni(100), v4([10, 0, 0, 3])), neighbor(FAR_V4)),
-            (NeighKey::new(vni(100), v4([10, 0, 0, 7])), neighbor(Mac([2, 9, 9, 9, 9, 9]))),
-            (NeighKey::new(vni(100), addr6(1)), host(A)),
-            (NeighKey::new(vni(100), addr6(2)), host(B)),
-            (NeighKey::new(vni(100), addr6(3)), router(FAR_V4)),
-            (NeighKey::new(vni(100), addr6(4)), neighbor(B)),
-            (NeighKey::new(vni(100), addr6(5)), neighbor(FAR_V4)),
-        ]),
+        neigh: neighbors(),
         vteps: BTreeMap::from([
             (1, vtep(v4(REMOTE), v4(LOCAL), 0, 1500, resolved, uplink)),
             (2, vtep(REMOTE6, LOCAL6, vtep_flags::IPV6, 1500, resolved, uplink)),
@@ -164,6 +150,26 @@ fn tables(devices: &Devices) -> MemoryTables {
         locals: [v4(LOCAL), LOCAL6].into(),
         uplinks: BTreeMap::from([(uplink, UplinkEntry { l2_len: 14, flags: 0 })]),
     }
+}
+
+/// Who has which address: hosts, a router, and owners whose role is not known.
+fn neighbors() -> BTreeMap<NeighKey, NeighEntry> {
+    let neighbor = |mac: Mac| NeighEntry { mac: mac.0, flags: 0 };
+    let host = |mac: Mac| NeighEntry { mac: mac.0, flags: neigh_flags::ROLE_KNOWN };
+    let router =
+        |mac: Mac| NeighEntry { mac: mac.0, flags: neigh_flags::ROLE_KNOWN | neigh_flags::ROUTER };
+    let v4 = ip16_from_v4;
+    BTreeMap::from([
+        (NeighKey::new(vni(100), v4([10, 0, 0, 1])), neighbor(A)),
+        (NeighKey::new(vni(100), v4([10, 0, 0, 2])), neighbor(B)),
+        (NeighKey::new(vni(100), v4([10, 0, 0, 3])), neighbor(FAR_V4)),
+        (NeighKey::new(vni(100), v4([10, 0, 0, 7])), neighbor(Mac([2, 9, 9, 9, 9, 9]))),
+        (NeighKey::new(vni(100), addr6(1)), host(A)),
+        (NeighKey::new(vni(100), addr6(2)), host(B)),
+        (NeighKey::new(vni(100), addr6(3)), router(FAR_V4)),
+        (NeighKey::new(vni(100), addr6(4)), neighbor(B)),
+        (NeighKey::new(vni(100), addr6(5)), neighbor(FAR_V4)),
+    ])
 }
 
 /// A change that makes a valid frame nearly valid.

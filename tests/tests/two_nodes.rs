@@ -71,13 +71,13 @@ fn a_broadcast_reaches_every_pod_of_its_network_once() {
 }
 
 #[test]
-fn agents_killed_under_traffic_lose_nothing() {
+fn agents_killed_ten_times_under_traffic_lose_nothing() {
     let mut cluster = Cluster::new(2);
     cluster.network("blue", "10.10.0.0/24");
     let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
     let flow = Flow::start(&pods[0].netns, &pods[1].netns, pods[1].address(), RATE);
 
-    for round in 0..3 {
+    for round in 0..5 {
         for node in 0..2 {
             cluster.nodes[node].kill_agent();
             cluster.nodes[node].start_agent();
