@@ -115,6 +115,8 @@ pub struct Service<C, N> {
     outcomes: watch::Receiver<Outcome>,
     wake: mpsc::UnboundedSender<()>,
     journal: Mutex<Journal>,
+    /// Held while releases are told.
+    telling: Mutex<()>,
     records: Mutex<Records>,
     /// Beside the socket, once it is served.
     notes: OnceLock<Notes>,
@@ -158,6 +160,7 @@ impl<C: Controller, N: Node> Service<C, N> {
             outcomes,
             wake,
             journal: Mutex::new(journal),
+            telling: Mutex::new(()),
             records,
             notes: OnceLock::new(),
             noting: Mutex::new(()),

@@ -37,5 +37,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut file = File::create(&fresh).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
     file.sync_all().map_err(failed)?;
-    fs::rename(&fresh, path).map_err(failed)
+    fs::rename(&fresh, path).map_err(failed)?;
+    // The name, too, must survive a crash of the machine.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new("."))).and_then(|it| it.sync_all()).map_err(failed)
 }

@@ -161,10 +161,11 @@ impl<C: Controller, N: Node> Service<C, N> {
         self.tell_releases().await;
     }
 
-    /// Tells the controller what it does not know yet.
+    /// Tells the controller what it does not know yet. One at a time: names come back, and a release
+    /// that is told twice could take the next holder of the name with it.
     pub(super) async fn tell_releases(&self) {
-        let waiting: Vec<ObjectKey> = self.journal.lock().await.keys().cloned().collect();
-        for key in waiting {
+        let _alone = self.telling.lock().await;
+        while let Some(key) = self.first_release().await {
             let asked = v1::DetachRequest {
                 node: self.identity.node.clone(),
                 attachment: Some(key.clone().into()),
@@ -186,8 +187,13 @@ impl<C: Controller, N: Node> Service<C, N> {
             let forgotten = self.journal.lock().await.remove(&key);
             if let Err(why) = forgotten {
                 tracing::warn!(%why, "a release stays in the journal");
+                return;
             }
         }
+    }
+
+    async fn first_release(&self) -> Option<ObjectKey> {
+        self.journal.lock().await.keys().next().cloned()
     }
 
     /// Tells releases that waited, whenever a controller is back.
