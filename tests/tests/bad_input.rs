@@ -131,6 +131,34 @@ fn an_agent_that_cannot_work_says_why() {
 }
 
 #[test]
+fn a_second_agent_and_a_cleanup_beside_an_agent_are_refused() {
+    let cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
+    let elsewhere = tempfile::tempdir().unwrap();
+    let socket = elsewhere.path().join("agent.sock");
+    let bpffs = format!("/sys/fs/bpf/l2sm-second-{}", std::process::id());
+    let places = ["--bpffs", &bpffs, "--socket", socket.to_str().unwrap()];
+    let run = |arguments: &[&str]| {
+        let netns = &cluster.nodes[0].netns;
+        netns.output(program("l2sm-agent").to_str().unwrap(), &[arguments, &places].concat())
+    };
+    let links = cluster.nodes[0].netns.ip("-brief link show");
+
+    let second =
+        ["run", "--node-name", "second", "--insecure", "--controller", "http://192.0.2.254:30808"];
+    assert_refused(&run(&second), 1, &["another l2sm-agent"]);
+    assert_refused(&run(&["cleanup"]), 1, &["another l2sm-agent"]);
+    let spaced =
+        ["run", "--node-name", "A B", "--insecure", "--controller", "http://192.0.2.254:30808"];
+    assert_refused(&run(&spaced), 2, &["A B"]);
+
+    assert_eq!(cluster.nodes[0].netns.ip("-brief link show"), links);
+    assert!(!std::path::Path::new(&bpffs).exists(), "nothing is made by a refused start");
+    assert_eq!(pods[0].netns.ping(pods[1].address(), 5), 5);
+}
+
+#[test]
 fn without_root_each_program_says_so() {
     let agent = program("l2sm-agent");
     // `setpriv` of util-linux: no capability at all.
