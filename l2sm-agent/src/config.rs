@@ -8,7 +8,10 @@ use std::{
     sync::LazyLock,
 };
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::BoolishValueParser,
+    error::ErrorKind,
+};
 use l2sm_api::grpc::tls::ClientFiles;
 use l2sm_common::abi;
 use thiserror::Error;
@@ -92,10 +95,10 @@ pub struct Run {
     #[command(flatten)]
     pub tls: Tls,
     /// Allow http:// controllers: no encryption, no authentication
-    #[arg(long, env = "L2SM_INSECURE")]
+    #[arg(long, env = "L2SM_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
     /// Accept once a controller with another store than the one followed before
-    #[arg(long, env = "L2SM_ADOPT_CONTROLLER")]
+    #[arg(long, env = "L2SM_ADOPT_CONTROLLER", value_parser = BoolishValueParser::new())]
     pub adopt_controller: bool,
     /// Device that tunnels leave by; repeatable [default: that of the route to the controller]
     #[arg(long, env = "L2SM_UNDERLAY_DEVICE", value_name = "DEVICE", value_delimiter = ',')]
@@ -124,7 +127,7 @@ pub struct Run {
         value_parser = parse_capacity)]
     pub map_capacity: Vec<(&'static str, u32)>,
     /// Remove programs, pins and devices on a clean stop
-    #[arg(long, env = "L2SM_DETACH_ON_EXIT")]
+    #[arg(long, env = "L2SM_DETACH_ON_EXIT", value_parser = BoolishValueParser::new())]
     pub detach_on_exit: bool,
     /// Where things are.
     #[command(flatten)]

@@ -199,12 +199,24 @@ fn field_error(path: &str, message: &str) -> FieldError {
         message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: "))
         && let Some((found, expected)) = rest.split_once(", expected ")
     {
+        let expected = in_words(expected);
         return FieldError::new(
             path,
             format!("found {}; expected {expected}", found.replace('`', "")),
         );
     }
     FieldError::new(path, message)
+}
+
+/// What serde expects, for people who do not know Rust's types.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "a boolean" => "true or false",
+        "struct" | "a map" => "an object",
+        other => other,
+    }
 }
 
 fn one_line(text: &str) -> String {

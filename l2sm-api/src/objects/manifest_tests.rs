@@ -72,7 +72,10 @@ fn every_error_is_one_line_with_file_document_field_and_expectation() {
         ),
         ("networkCIDR: 10.0.0.0/8", "spec.type: is required"),
         ("type: vxnet", "spec.type: \"vxnet\" is not one; expected one of ext-vnet, vnet, vlink"),
-        ("type: vnet, vni: blue", "spec.vni: found string \"blue\"; expected u32"),
+        (
+            "type: vnet, vni: blue",
+            "spec.vni: found string \"blue\"; expected a whole number, 0 or more",
+        ),
         (
             "type: vnet, podAddressRange: 10.0.0.0/8",
             "spec.podAddressRange: \"10.0.0.0/8\" needs a networkCIDR of its family; expected spec.networkCIDR with an IPv4 range",

@@ -170,7 +170,7 @@ fn mistakes_in_an_overlay_are_told_by_field() {
         ("provider: {name: '', domain: []}".to_owned(), "spec.provider.name: is required"),
         (
             format!("{provider}, switchTemplate: 7"),
-            "spec.switchTemplate: found integer 7; expected a map",
+            "spec.switchTemplate: found integer 7; expected an object",
         ),
         (
             format!("{provider}, interfaceNumber: 5, numberInterfaces: 5"),
