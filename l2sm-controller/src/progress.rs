@@ -33,7 +33,8 @@ pub struct Progress {
     nodes: BTreeMap<String, NodeProgress>,
 }
 
-/// An address whose attachment is gone, on a node that may still forward for it.
+/// An address whose attachment is gone, on a node that may still forward for it. In memory: a server
+/// that starts anew no longer holds it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
     /// Whose address it was.
