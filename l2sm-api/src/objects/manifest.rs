@@ -74,8 +74,11 @@ pub fn parse_documents_in(
     // YAML 1.2: a pod may be called `no` or `y`.
     let options = serde_saphyr::options! { strict_booleans: true };
     let values = serde_saphyr::read_with_options::<_, Value>(&mut reader, options);
-    for (index, value) in values.enumerate() {
-        let (number, file) = (index + 1, file.to_owned());
+    let numbered = (1..)
+        .zip(values)
+        .flat_map(|(number, value)| members(value).into_iter().map(move |member| (number, member)));
+    for (number, value) in numbered {
+        let file = file.to_owned();
         match read_document(value, default_namespace) {
             Ok(object) => documents.push(Document { file, number, object }),
             Err((subject, faults)) => errors.extend(faults.into_iter().map(|fault| {
@@ -93,6 +96,20 @@ pub fn parse_documents_in(
         });
     }
     if errors.is_empty() { Ok(documents) } else { Err(errors) }
+}
+
+/// The objects of a `List`, as `get -o yaml` prints it; the document itself where it is none.
+fn members(
+    document: Result<Value, serde_saphyr::Error>,
+) -> Vec<Result<Value, serde_saphyr::Error>> {
+    let mut value = match document {
+        Ok(value) if value.get("kind").and_then(Value::as_str) == Some("List") => value,
+        other => return vec![other],
+    };
+    match value.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items.into_iter().map(Ok).collect(),
+        _ => vec![Ok(value)],
+    }
 }
 
 /// The document's object, or what it calls itself and what is wrong.

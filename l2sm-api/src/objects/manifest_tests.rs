@@ -207,3 +207,22 @@ fn attachments_are_checked_field_by_field() {
         ["spec.network", "spec.node", "spec.ifname", "spec.mac", "spec.ips[1]", "spec.netns"];
     assert_eq!(fields, expected);
 }
+
+#[test]
+fn a_list_is_its_items() {
+    let item = |name: &str| {
+        format!(
+            "- apiVersion: l2sm.l2sm.k8s.local/v1\n  kind: L2Network\n  metadata: {{name: {name}}}\n  \
+             spec: {{type: vnet}}\n"
+        )
+    };
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("blue"), item("red"));
+    let documents = parse_documents("all.yaml", &list).unwrap();
+    assert_eq!(documents.iter().map(|document| document.number).collect::<Vec<_>>(), [1, 1]);
+
+    let wrong = list.replace("name: red", "name: R_D");
+    let errors = parse_documents("all.yaml", &wrong).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    let line = errors[0].to_string();
+    assert!(line.starts_with("all.yaml: document 1 (L2Network \"R_D\"): metadata.name"), "{line}");
+}
