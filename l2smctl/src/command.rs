@@ -151,7 +151,7 @@ pub(crate) struct Netns {
     /// The network namespace, as a path.
     #[arg(long, value_name = "PATH")]
     netns: Option<PathBuf>,
-    /// The network namespace, as that of a process.
+    /// The network namespace, as that of a process; the attachment ends with it.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
 }
@@ -166,10 +166,12 @@ impl Netns {
         Ok(path.display().to_string())
     }
 
-    /// What to call it in listings: the last part of its path.
+    /// What to call it in listings: the last part of its path, or the process.
     pub(crate) fn label(&self) -> Option<String> {
-        let name = self.netns.as_deref().and_then(Path::file_name)?;
-        Some(name.to_string_lossy().into_owned())
+        match (&self.netns, self.pid) {
+            (Some(path), _) => Some(path.file_name()?.to_string_lossy().into_owned()),
+            (None, pid) => pid.map(|pid| format!("pid-{pid}")),
+        }
     }
 }
 
@@ -181,7 +183,7 @@ mod tests {
     fn a_process_stands_for_its_namespace() {
         let netns = Netns { netns: None, pid: Some(7) };
         assert_eq!(netns.path().unwrap(), "/proc/7/ns/net");
-        assert_eq!(netns.label(), None);
+        assert_eq!(netns.label().as_deref(), Some("pid-7"));
         let netns = Netns { netns: Some("/run/netns/web".into()), pid: None };
         assert_eq!(netns.path().unwrap(), "/run/netns/web");
         assert_eq!(netns.label().as_deref(), Some("web"));
