@@ -134,6 +134,16 @@ pub fn pod_netns(role: &str, addresses: &[&str]) -> Netns {
     if addresses.iter().any(|address| address.contains(':')) { netns } else { netns.without_ipv6() }
 }
 
+/// A node's namespace with 192.0.2.1/16 on `ul0`, and one at the other end of that wire, which has an
+/// `ul0` of its own and only listens. Neither speaks by itself.
+pub fn node_on_a_wire(mtu: u32) -> (Netns, Netns) {
+    let wire = Netns::new("wire").without_ipv6();
+    let netns = Netns::new("ours").without_ipv6();
+    join((&netns, "ul0"), (&wire, "ul0"), mtu);
+    netns.ip("address add 192.0.2.1/16 dev ul0");
+    (netns, wire)
+}
+
 /// Joins two namespaces by a veth pair, both ends up; the first gets no IPv6 address by itself.
 pub fn join(a: (&Netns, &str), b: (&Netns, &str), mtu: u32) {
     let (netns_a, device_a) = a;

@@ -7,7 +7,7 @@ use l2sm_common::mac::Mac;
 use l2sm_tests::{
     counter::Counter,
     frames,
-    netns::{Netns, join},
+    netns::{Netns, join, node_on_a_wire},
     node::{Node, Pod, UDP_PORT},
     probe::Probe,
     stream::transfer,
@@ -28,10 +28,7 @@ struct Lab {
 }
 
 fn lab() -> Lab {
-    let wire = Netns::new("wire").without_ipv6();
-    let netns = Netns::new("ours").without_ipv6();
-    join((&netns, "ul0"), (&wire, "ul0"), MTU + 50);
-    netns.ip("address add 192.0.2.1/24 dev ul0");
+    let (netns, wire) = node_on_a_wire(MTU + 50);
     let first = Counter::attach(&netns, "ul0");
     let mut node = Node::new(netns, "192.0.2.1");
     node.segment(VNI, MTU);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use l2sm_common::{mac::Mac, reason::DropReason};
 use l2sm_tests::{
     frames,
-    netns::{Netns, join},
+    netns::{Netns, node_on_a_wire},
     node::{Node, UDP_PORT},
     probe::Probe,
 };
@@ -15,10 +15,7 @@ const MTU: u32 = 1450;
 
 /// A node with one pod, whose underlay ends at a namespace that only listens.
 fn node() -> (Node, Netns) {
-    let wire = Netns::new("wire").without_ipv6();
-    let netns = Netns::new("ours").without_ipv6();
-    join((&netns, "ul0"), (&wire, "ul0"), MTU + 50);
-    netns.ip("address add 192.0.2.1/16 dev ul0");
+    let (netns, wire) = node_on_a_wire(MTU + 50);
     let mut node = Node::new(netns, "192.0.2.1");
     node.segment(VNI, MTU);
     (node, wire)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use l2sm_common::{mac::Mac, reason::DropReason};
 use l2sm_tests::{
     frames,
-    netns::{Netns, join},
+    netns::{Netns, join, node_on_a_wire},
     node::{Node, Pod, UDP_PORT},
     probe::Probe,
     wait,
@@ -27,10 +27,7 @@ struct Lab {
 }
 
 fn lab() -> Lab {
-    let wire = Netns::new("wire").without_ipv6();
-    let netns = Netns::new("ours").without_ipv6();
-    join((&netns, "ul0"), (&wire, "ul0"), MTU + 50);
-    netns.ip("address add 192.0.2.1/24 dev ul0");
+    let (netns, wire) = node_on_a_wire(MTU + 50);
     wire.ip("address add 192.0.2.2/24 dev ul0");
     let rogue = Netns::new("rogue").without_ipv6();
     join((&netns, "cni0"), (&rogue, "eth0"), 1500);
