@@ -1,6 +1,9 @@
 //! Builds the kernel programs (`l2sm-ebpf`) and puts the object at `OUT_DIR/l2sm.o`, where the
 //! agent embeds it from. Without the toolchain for it there is one line of error and no agent.
 
+#[path = "../build/revision.rs"]
+mod revision;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -22,7 +25,7 @@ const TARGET: &str = "bpfel-unknown-none";
 const DEBIAN_BIN: &str = "/usr/bin";
 
 fn main() -> ExitCode {
-    tell_revision();
+    revision::tell();
     match build() {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -30,27 +33,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Tells the agent which git revision it is built from, where that can be known (`--version`).
-fn tell_revision() {
-    // The reflog changes with every commit and checkout.
-    for file in ["HEAD", "logs/HEAD"] {
-        let path = git(&["rev-parse", "--git-path", file]);
-        if let Some(path) = path.filter(|path| Path::new(path).exists()) {
-            say(&format!("cargo::rerun-if-changed={path}"));
-        }
-    }
-    let revision = git(&["rev-parse", "--short=12", "HEAD"]);
-    let revision = revision.as_deref().unwrap_or("unknown");
-    say(&format!("cargo::rustc-env=L2SM_GIT_REVISION={revision}"));
-}
-
-/// What git says; `None`: it is not there, or this is no worktree.
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.trim().to_owned()).filter(|text| output.status.success() && !text.is_empty())
 }
 
 /// Builds the object.

@@ -89,7 +89,7 @@ fn answer_option(option: &str) -> ExitCode {
     match option {
         "--help" | "-h" => print!("{HELP}"),
         "--version" | "-V" => {
-            println!("l2sm-cni {} (git {})", env!("CARGO_PKG_VERSION"), env!("L2SM_REVISION"));
+            println!("l2sm-cni {} (git {})", env!("CARGO_PKG_VERSION"), env!("L2SM_GIT_REVISION"));
         }
         other => {
             eprintln!("l2sm-cni: {other}: unknown option; see --help");

@@ -35,10 +35,4 @@ impl Header {
             ethertype: u16::from_be_bytes([m, n]),
         }
     }
-
-    /// Whether the payload is IPv4 or IPv6.
-    #[inline(always)]
-    pub const fn is_ip(self) -> bool {
-        self.ethertype == IPV4 || self.ethertype == IPV6
-    }
 }

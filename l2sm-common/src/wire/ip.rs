@@ -14,8 +14,6 @@ pub const UDP: u8 = 17;
 pub const V6_FRAGMENT: u8 = 44;
 /// "More fragments" and the fragment offset, of the word at offset 6 of an IPv4 header.
 pub const V4_FRAGMENT_MASK: u16 = 0x3fff;
-/// "Don't fragment", of the word at offset 6 of an IPv4 header.
-pub const V4_DONT_FRAGMENT: u16 = 0x4000;
 
 /// Adds 16-bit words with end-around carry (RFC 1071), without inverting.
 ///
