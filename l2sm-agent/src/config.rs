@@ -5,7 +5,6 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::LazyLock,
 };
 
 use clap::{
@@ -31,12 +30,8 @@ pub const SIZED_MAPS: [(&str, u32); 9] = [
 ];
 
 /// Version and git revision, as `0.1.0 (git 0123456789ab)`.
-pub fn version() -> &'static str {
-    static VERSION: LazyLock<String> = LazyLock::new(|| {
-        let revision = option_env!("L2SM_GIT_REVISION").unwrap_or("unknown");
-        format!("{} (git {revision})", env!("CARGO_PKG_VERSION"))
-    });
-    &VERSION
+pub const fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (git ", env!("L2SM_GIT_REVISION"), ")")
 }
 
 /// The l2sm node daemon: makes the pods' interfaces and keeps the BPF maps as the controller says.
