@@ -8,9 +8,15 @@
 
 mod apply;
 mod change;
+mod obstacle;
 mod plan;
 
-pub use self::{apply::apply, change::Change, plan::diff};
+pub use self::{
+    apply::apply,
+    change::Change,
+    obstacle::{dangling, obstacle},
+    plan::diff,
+};
 
 #[cfg(test)]
 mod generate;

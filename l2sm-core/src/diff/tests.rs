@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_common::{
     ids::{Group, IfIndex, VtepId},
-    maps::{FdbEntry, FloodChunk, FloodKey, SegmentEntry, target_kind},
+    maps::{FdbEntry, FloodChunk, FloodKey, SegmentEntry},
 };
 use proptest::prelude::*;
 
@@ -30,6 +30,34 @@ proptest! {
         for change in diff(&desired, &actual) {
             apply(&mut image, &change);
             prop_assert_eq!(dangling(&image), None, "after {}", change);
+        }
+    }
+
+    /// Any changes may fail: those that would lean on them wait.
+    #[test]
+    fn changes_without_obstacle_leave_nothing_dangling_whatever_failed(
+        actual in images(), desired in images(), failing in any::<u64>(),
+    ) {
+        let mut image = actual.clone();
+        for (place, change) in diff(&desired, &actual).iter().enumerate() {
+            let fails = failing >> (place % 64) & 1 == 1;
+            if fails || obstacle(change, &image).is_some() {
+                continue;
+            }
+            apply(&mut image, change);
+            prop_assert_eq!(dangling(&image), None, "after {}", change);
+        }
+    }
+
+    #[test]
+    fn no_change_of_a_plan_that_succeeds_meets_an_obstacle(
+        actual in images(), desired in images()
+    ) {
+        let mut image = actual.clone();
+        for change in diff(&desired, &actual) {
+            let about_segments = obstacle(&change, &image).filter(|why| !why.starts_with("segment"));
+            prop_assert_eq!(about_segments, None, "before {}", change);
+            apply(&mut image, &change);
         }
     }
 
@@ -150,35 +178,6 @@ fn a_program_is_attached_last_and_detached_first() {
     let (port, empty) = (Change::PutPort(7, PORT), Image::default());
     assert_eq!(diff(&image, &empty), [port, Change::Attach(hook)]);
     assert_eq!(diff(&empty, &image), [Change::Detach(hook), Change::DeletePort(7)]);
-}
-
-/// The first reference of an image that leads nowhere.
-fn dangling(image: &Image) -> Option<String> {
-    let vtep = |id: &u32| image.vteps.contains_key(id);
-    let lists = image.segments.iter().filter(|(_, segment)| {
-        let first = FloodKey { flood_id: segment.flood_id, chunk: 0 };
-        segment.flood_id != 0 && !image.flood.contains_key(&first)
-    });
-    let lists = lists.map(|(vni, segment)| format!("vni {vni}: flood list {}", segment.flood_id));
-    let more = image.flood.iter().filter(|(key, chunk)| {
-        let next = FloodKey { chunk: key.chunk + 1, ..**key };
-        chunk.more != 0 && !image.flood.contains_key(&next)
-    });
-    let more = more.map(|(key, _)| format!("{key:?}: next chunk"));
-    let stations = image
-        .fdb
-        .iter()
-        .filter(|(_, entry)| entry.kind == target_kind::VTEP && !vtep(&entry.target));
-    let stations = stations.map(|(key, entry)| format!("{key:?}: vtep {}", entry.target));
-    let members = image.members.iter().filter(|(_, member)| !vtep(&member.vtep));
-    let members = members.map(|(key, member)| format!("{key:?}: vtep {}", member.vtep));
-    let sources = image.sources.iter().filter(|(_, id)| !vtep(id));
-    let sources = sources.map(|(key, id)| format!("{key:?}: vtep {id}"));
-    let receivers = image.flood.iter().filter(|(_, chunk)| {
-        chunk.entries.iter().any(|entry| entry.kind == target_kind::VTEP && !vtep(&entry.target))
-    });
-    let receivers = receivers.map(|(key, _)| format!("{key:?}: a receiver"));
-    lists.chain(more).chain(stations).chain(members).chain(sources).chain(receivers).next()
 }
 
 /// Every key of an image.
