@@ -8,7 +8,8 @@ use crate::image::Image;
 /// Why a change must wait, though its turn has come: a change before it failed, so that it would leave
 /// a reference to what is not there. `actual`: what the maps hold now. `None`: it may be made.
 ///
-/// Deleting segments and ports never waits: it closes.
+/// Deleting segments and ports never waits: it closes. Nor does a flood list with a receiver that is
+/// not there: no number is given out that a list names, and the others must hear of one another.
 pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
     match change {
         Change::PutSource(_, id) => no_vtep(*id, actual),
@@ -20,7 +21,7 @@ pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
         }),
         Change::PutNeigh(key, _) => no_segment(key.vni, actual),
         Change::PutPort(_, port) => no_segment(port.vni, actual),
-        Change::PutFlood(key, chunk) => unreachable_part(*key, chunk, actual),
+        Change::PutFlood(key, chunk) => no_next(*key, chunk, actual),
         Change::PutSegment(_, segment) => {
             let first = FloodKey { flood_id: segment.flood_id, chunk: 0 };
             let there = segment.flood_id == 0 || actual.flood.contains_key(&first);
@@ -34,7 +35,8 @@ pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
     }
 }
 
-/// The first reference in an image to something that is not there; `None`: there is none.
+/// The first reference in an image to something that is not there, receivers of flood lists aside;
+/// `None`: there is none.
 pub fn dangling(image: &Image) -> Option<String> {
     let stations = image.fdb.iter().filter_map(|(key, entry)| {
         let id = target(entry).filter(|id| !image.vteps.contains_key(id))?;
@@ -49,19 +51,17 @@ pub fn dangling(image: &Image) -> Option<String> {
         Some(format!("vni {vni}: {why}"))
     });
     let chunks = image.flood.iter().filter_map(|(key, chunk)| {
-        let why = unreachable_part(*key, chunk, image)?;
+        let why = no_next(*key, chunk, image)?;
         Some(format!("{key:?}: {why}"))
     });
     stations.chain(members).chain(sources).chain(lists).chain(chunks).next()
 }
 
-/// What a chunk of a flood list leads to that is not there.
-fn unreachable_part(key: FloodKey, chunk: &FloodChunk, actual: &Image) -> Option<String> {
+/// Whether a chunk leads to a next one that is not there.
+fn no_next(key: FloodKey, chunk: &FloodChunk, actual: &Image) -> Option<String> {
     let next = FloodKey { chunk: key.chunk + 1, ..key };
-    if chunk.more != 0 && !actual.flood.contains_key(&next) {
-        return Some(format!("chunk {} of flood list {} is not there", next.chunk, key.flood_id));
-    }
-    receivers(chunk).find(|id| !actual.vteps.contains_key(id)).map(vtep_missing)
+    let there = chunk.more == 0 || actual.flood.contains_key(&next);
+    (!there).then(|| format!("chunk {} of flood list {} is not there", next.chunk, key.flood_id))
 }
 
 /// Whether a chunk is walked: the first one, of a list that a segment names, or one that the chunk

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_common::{
     ids::{Group, IfIndex, VtepId},
-    maps::{FdbEntry, FloodChunk, FloodKey, SegmentEntry},
+    maps::{FdbEntry, FloodChunk, FloodKey, SegmentEntry, target_kind},
 };
 use proptest::prelude::*;
 
@@ -30,6 +30,7 @@ proptest! {
         for change in diff(&desired, &actual) {
             apply(&mut image, &change);
             prop_assert_eq!(dangling(&image), None, "after {}", change);
+            prop_assert!(has_receivers(&image), "after {}", change);
         }
     }
 
@@ -178,6 +179,13 @@ fn a_program_is_attached_last_and_detached_first() {
     let (port, empty) = (Change::PutPort(7, PORT), Image::default());
     assert_eq!(diff(&image, &empty), [port, Change::Attach(hook)]);
     assert_eq!(diff(&empty, &image), [Change::Detach(hook), Change::DeletePort(7)]);
+}
+
+/// Whether every receiver of every flood list is there.
+fn has_receivers(image: &Image) -> bool {
+    let receivers = image.flood.values().flat_map(|chunk| &chunk.entries);
+    let mut vteps = receivers.filter(|entry| entry.kind == target_kind::VTEP);
+    vteps.all(|entry| image.vteps.contains_key(&entry.target))
 }
 
 /// Every key of an image.
