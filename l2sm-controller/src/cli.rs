@@ -8,9 +8,11 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum, builder::BoolishValueParser, error::ErrorKind};
+use l2sm_api::metrics::MetricsListener;
 use l2sm_controller::{
     VERSION,
     hub::Hub,
+    metrics::HubPages,
     serve::Listener,
     store::RedbStore,
     tls::{ServerFiles, ServerTls},
@@ -64,6 +66,9 @@ struct Serve {
     /// Authorities that sign the certificates of agents and l2smctl, PEM; read again on change.
     #[arg(long, value_name = "FILE", env = "L2SM_CLIENT_CA")]
     client_ca: Option<PathBuf>,
+    /// Address of /metrics, /healthz and /readyz; none: they are not served.
+    #[arg(long, value_name = "IP:PORT", env = "L2SM_METRICS_ADDR")]
+    metrics_addr: Option<SocketAddr>,
     /// Serves without TLS, on a loopback address.
     #[arg(long, env = "L2SM_INSECURE", value_parser = BoolishValueParser::new())]
     insecure: bool,
@@ -176,6 +181,7 @@ impl Serve {
         let new_source = uuid::Uuid::new_v4().to_string();
         // Before the store is touched: a refused start changes nothing.
         let mut listener = Listener::bind(self.listen)?;
+        let metrics = self.metrics_addr.map(MetricsListener::bind).transpose()?;
         let store = RedbStore::open(&self.store, &new_source)?;
         let hub = Arc::new(Hub::open(Box::new(store))?);
         let secure = tls.is_some();
@@ -205,7 +211,17 @@ impl Serve {
             attachments = status.attachments,
             "serving"
         );
-        listener.serve(hub, stop).await?;
+        let pages = HubPages(Arc::clone(&hub));
+        let scraped = async move {
+            match metrics {
+                Some(metrics) => Box::pin(metrics.serve(pages)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            served = listener.serve(hub, stop) => served?,
+            ended = scraped => ended.context("cannot serve metrics")?,
+        }
         info!("stopped");
         Ok(())
     }

@@ -65,6 +65,7 @@ struct State {
     last_vni: Option<Vni>,
     released: Vec<Released>,
     next_stream: u64,
+    commits: Commits,
 }
 
 impl core::fmt::Debug for State {
@@ -84,6 +85,19 @@ pub struct HubStatus {
     pub attachments: usize,
     /// Nodes: name, connected, acked revision, errors, agent's version.
     pub nodes: Vec<NodeLine>,
+    /// What the store took since the hub was opened.
+    pub commits: Commits,
+}
+
+/// Changes that a store took, or did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// Those that are kept.
+    pub kept: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Why the last one failed; `None`: it was kept.
+    pub trouble: Option<String>,
 }
 
 /// One node of [`HubStatus`].
@@ -130,6 +144,7 @@ impl Hub {
             last_vni: Vni::new(meta.last_vni),
             released: Vec::new(),
             next_stream: 1,
+            commits: Commits::default(),
         };
         let state = Mutex::new(state);
         Ok(Self { source: meta.source, epoch: meta.epoch, clock, state, published })
@@ -207,6 +222,7 @@ impl Hub {
             networks: state.catalog.networks.len(),
             attachments: state.catalog.attachments.len(),
             nodes: nodes.collect(),
+            commits: state.commits.clone(),
         }
     }
 
@@ -286,7 +302,9 @@ impl Hub {
         if draft.changed().is_empty() {
             return Ok(());
         }
-        state.store.commit(&draft.batch()?)?;
+        let kept = state.store.commit(&draft.batch()?);
+        state.commits.note(&kept);
+        kept?;
         for object in draft.changed() {
             if let Some(held) = state.catalog.attachments.get(&object.key)
                 && object.kind == Kind::L2Attachment
@@ -309,6 +327,16 @@ impl Hub {
         let published = Published { revision: state.revision, plan };
         drop(self.published.send_replace(Arc::new(published)));
         Ok(())
+    }
+}
+
+impl Commits {
+    fn note(&mut self, kept: &Result<(), StoreError>) {
+        match kept {
+            Ok(()) => self.kept += 1,
+            Err(_) => self.failed += 1,
+        }
+        self.trouble = kept.as_ref().err().map(ToString::to_string);
     }
 }
 
