@@ -20,6 +20,7 @@
 pub mod abi;
 pub mod decision;
 pub mod encap;
+pub mod event;
 pub mod forward;
 pub mod frame;
 pub mod ids;

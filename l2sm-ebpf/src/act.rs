@@ -195,7 +195,7 @@ pub(crate) fn hand_up(skb: &Skb, slot: Slot) -> i32 {
 /// Nowhere, and counted.
 #[inline(always)]
 pub(crate) fn drop(skb: &Skb, slot: Slot, reason: DropReason) -> i32 {
-    count::drops(slot, reason, skb.packets());
+    count::dropped(skb, slot, reason);
     TC_ACT_SHOT
 }
 

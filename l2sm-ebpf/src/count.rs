@@ -1,4 +1,6 @@
 //! Counters.
+//!
+//! A frame that is dropped goes through [`dropped`], from whichever hook.
 
 use l2sm_common::{
     frame::Frame as _,
@@ -8,6 +10,7 @@ use l2sm_common::{
 };
 
 use crate::{
+    event::{self, Recorded},
     maps::{DROPS, TRAFFIC},
     skb::Skb,
 };
@@ -132,7 +135,14 @@ pub(crate) fn copy_to_vtep(slot: Slot, copy: Volume, slow: bool) {
     });
 }
 
-/// Dropped packets.
+/// A dropped frame: counted, and recorded if there were not enough records of late.
+#[inline(always)]
+pub(crate) fn dropped(frame: &impl Recorded, slot: Slot, reason: DropReason) {
+    drops(slot, reason, frame.packets());
+    event::record(frame, slot, reason.number());
+}
+
+/// Dropped packets, counted only.
 #[inline(always)]
 pub(crate) fn drops(slot: Slot, reason: DropReason, packets: u64) {
     let key = DropKey::new(slot, reason);

@@ -10,8 +10,12 @@ use aya_ebpf::{
     bindings::TC_ACT_SHOT, helpers::generated::bpf_clone_redirect, programs::TcContext,
 };
 use l2sm_common::{
-    abi::{FLOOD_CHUNK, FLOOD_CHUNKS_MAX, FLOOD_CHUNKS_PER_RUN, PROGS_FLOOD_TX},
+    abi::{
+        FLOOD_CHUNK, FLOOD_CHUNKS_MAX, FLOOD_CHUNKS_PER_RUN, PROGS_FLOOD_TX, REASONS_CAPACITY,
+        SLOTS_CAPACITY,
+    },
     encap::Patch,
+    event::Program,
     forward::{flood::gets_copy, remote},
     frame::Frame as _,
     ids::{FloodId, Group, IfIndex, Slot, VtepId},
@@ -26,6 +30,7 @@ use l2sm_common::{
 use crate::{
     act::{self, encapsulate},
     count::{self, Volume},
+    event,
     maps::{FLOOD, PROGS},
     skb::{Skb, result},
     tables::{Maps, path_entry, vtep_entry},
@@ -41,6 +46,11 @@ const SECOND: u32 = 1 << 2;
 const ENCAPSULATED: u32 = 1 << 3;
 /// Some copy was sent.
 const COPIED: u32 = 1 << 4;
+
+/// Bits of the word with the slot; those above: why a copy of this run failed, the last that did.
+const SLOT: u32 = 0xffff;
+const FAILED: u32 = 16;
+const _: () = assert!(SLOTS_CAPACITY <= SLOT as usize && REASONS_CAPACITY <= SLOT as usize);
 
 /// Starts copying a bare frame along a list. The frame itself ends here.
 #[inline(always)]
@@ -96,11 +106,19 @@ impl Walk {
             vni: Vni::new(second & Vni::MAX)?,
             from: IfIndex(skb.control::<2>()),
             group: Group(fourth as u16),
-            slot: Slot(skb.control::<4>()),
+            slot: Slot(skb.control::<4>() & SLOT),
             chunk: (fourth >> 16) & 0xff,
             bits: second >> 24,
             tos: (fourth >> 24) as u8,
         })
+    }
+
+    /// Counts a copy that is not sent. A record is made once in a run: copies are many. Its reason
+    /// waits in the control buffer, whose words the verifier does not follow through the loop.
+    #[inline(always)]
+    fn lose_copy(&self, skb: &Skb, reason: DropReason) {
+        count::drops(self.slot, reason, 1);
+        skb.set_control::<4>(self.slot.0 | (reason.number() << FAILED));
     }
 
     #[inline(always)]
@@ -112,7 +130,7 @@ impl Walk {
 /// One run: two chunks of one walk.
 #[inline(always)]
 pub(crate) fn run(ctx: &TcContext) -> i32 {
-    let skb = Skb::new(ctx);
+    let skb = Skb::new(ctx, Program::FloodTx);
     let Some(mut walk) = Walk::load(&skb) else {
         return TC_ACT_SHOT;
     };
@@ -131,6 +149,10 @@ pub(crate) fn run(ctx: &TcContext) -> i32 {
             walk.chunk += 1;
             more = chunk.more != 0 && walk.chunk < FLOOD_CHUNKS_MAX as u32;
         }
+    }
+    let failed = skb.control::<4>() >> FAILED;
+    if failed != 0 {
+        event::record(&skb, walk.slot, failed);
     }
     go_on(ctx, &skb, walk, more)
 }
@@ -203,7 +225,7 @@ fn copy_to_port(skb: &Skb, walk: &mut Walk, port: IfIndex, length: u32) {
 fn copy_to_vtep(skb: &Skb, walk: &mut Walk, id: VtepId, length: u32) {
     let Some(vtep) = vtep_entry(id) else {
         if !walk.is(SECOND) {
-            count::drops(walk.slot, DropReason::NoVtep, 1);
+            walk.lose_copy(skb, DropReason::NoVtep);
         }
         return;
     };
@@ -219,7 +241,7 @@ fn copy_to_vtep(skb: &Skb, walk: &mut Walk, id: VtepId, length: u32) {
     if walk.is(ENCAPSULATED) {
         let patch = Patch { vni: walk.vni, inner_len: length, hash, tos: walk.tos };
         if !copy_fast(skb, walk, vtep, fast, patch) {
-            count::drops(walk.slot, DropReason::HelperFailed, 1);
+            walk.lose_copy(skb, DropReason::HelperFailed);
         }
         return;
     }
@@ -229,7 +251,7 @@ fn copy_to_vtep(skb: &Skb, walk: &mut Walk, id: VtepId, length: u32) {
                 count::copy_to_vtep(walk.slot, Volume::copy(length), true);
             }
         }
-        Err(_errno) => count::drops(walk.slot, DropReason::HelperFailed, 1),
+        Err(_errno) => walk.lose_copy(skb, DropReason::HelperFailed),
     }
 }
 
@@ -281,7 +303,7 @@ fn clone_to(skb: &Skb, walk: &mut Walk, device: IfIndex) -> bool {
     // SAFETY: plain integers, and the context of the running program.
     let sent = result(unsafe { bpf_clone_redirect(skb.as_ptr(), device.0, 0) });
     if sent.is_err() {
-        count::drops(walk.slot, DropReason::CopyFailed, 1);
+        walk.lose_copy(skb, DropReason::CopyFailed);
     }
     sent.is_ok()
 }

@@ -1,15 +1,16 @@
 //! Every map, with capacity and writer. Layouts: `l2sm_common::maps`.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray},
+    btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
     macros::btf_map,
 };
 use l2sm_common::{
     abi::{
-        DROPS_CAPACITY, FDB_CAPACITY, FLOOD_CAPACITY, LOCALS_CAPACITY, MEMBERS_CAPACITY,
-        NEIGH_CAPACITY, PORTS_CAPACITY, PROGS_CAPACITY, SEGMENTS_CAPACITY, SLOTS_CAPACITY,
-        UPLINKS_CAPACITY, VTEPS_CAPACITY,
+        DROPS_CAPACITY, EVENTS_CAPACITY, FDB_CAPACITY, FLOOD_CAPACITY, LOCALS_CAPACITY,
+        MEMBERS_CAPACITY, NEIGH_CAPACITY, PORTS_CAPACITY, PROGS_CAPACITY, REASONS_CAPACITY,
+        SEGMENTS_CAPACITY, SLOTS_CAPACITY, UPLINKS_CAPACITY, VTEPS_CAPACITY,
     },
+    event::EventLimit,
     ids::Ip16,
     maps::{
         ConfigEntry, DropKey, FdbEntry, FdbKey, FloodChunk, FloodKey, LocalEntry, MemberEntry,
@@ -60,6 +61,13 @@ pub(crate) static TRAFFIC: PerCpuArray<Traffic, SLOTS_CAPACITY> = PerCpuArray::n
 /// Dropped packets, by slot and reason. Written by the programs.
 #[btf_map]
 pub(crate) static DROPS: PerCpuHashMap<DropKey, u64, DROPS_CAPACITY, BY_USE> = PerCpuHashMap::new();
+/// Records of dropped frames (`DropEvent`), samples. Written by the programs, read by the agent; full, it takes no
+/// more.
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<(), EVENTS_CAPACITY> = RingBuf::new();
+/// How many records were made, by reason. Written by the programs.
+#[btf_map]
+pub(crate) static EVENT_LIMIT: PerCpuArray<EventLimit, REASONS_CAPACITY> = PerCpuArray::new();
 /// Programs reached by tail call. Written by the agent.
 #[btf_map]
 pub(crate) static PROGS: ProgramArray<PROGS_CAPACITY> = ProgramArray::new();

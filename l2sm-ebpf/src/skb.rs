@@ -6,16 +6,19 @@ use aya_ebpf::{
     bindings::{__sk_buff, BPF_CSUM_LEVEL_DEC, BPF_F_TUNINFO_IPV6},
     helpers::generated::{
         bpf_csum_level, bpf_get_hash_recalc, bpf_skb_adjust_room, bpf_skb_change_head,
-        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_pull_data,
-        bpf_skb_set_tunnel_key, bpf_skb_store_bytes,
+        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_load_bytes,
+        bpf_skb_pull_data, bpf_skb_set_tunnel_key, bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
 use l2sm_common::{
+    event::Program,
     forward::tunnel,
     frame::Frame,
     ids::{IfIndex, ip16_from_v4},
 };
+
+use crate::event::Recorded;
 
 /// A helper's negative errno.
 pub(crate) type Errno = i64;
@@ -38,6 +41,7 @@ pub(crate) struct RoomFlags(pub(crate) u64);
 /// The running program's frame.
 pub(crate) struct Skb {
     skb: *mut __sk_buff,
+    program: Program,
 }
 
 /// `struct bpf_tunnel_key`: addresses of IPv4 in host order in the first word, of IPv6 in network
@@ -87,9 +91,10 @@ macro_rules! set_field {
 }
 
 impl Skb {
+    /// The frame that `program` runs on.
     #[inline(always)]
-    pub(crate) fn new(ctx: &TcContext) -> Self {
-        Self { skb: ctx.skb.skb }
+    pub(crate) fn new(ctx: &TcContext, program: Program) -> Self {
+        Self { skb: ctx.skb.skb, program }
     }
 
     /// The device that the frame came in by.
@@ -102,12 +107,6 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn came_in_by(&self) -> IfIndex {
         IfIndex(field!(self.ingress_ifindex))
-    }
-
-    /// Packets that the frame stands for.
-    #[inline(always)]
-    pub(crate) fn packets(&self) -> u64 {
-        u64::from(field!(self.gso_segs).max(1))
     }
 
     /// Brings the first `length` bytes, or all if fewer, into reach of direct reads.
@@ -293,6 +292,29 @@ impl Frame for Skb {
     #[inline(always)]
     fn mark(&self) -> u32 {
         field!(self.mark)
+    }
+}
+
+impl Recorded for Skb {
+    #[inline(always)]
+    fn program(&self) -> Program {
+        self.program
+    }
+
+    #[inline(always)]
+    fn device(&self) -> IfIndex {
+        self.ingress()
+    }
+
+    #[inline(always)]
+    fn packets(&self) -> u64 {
+        u64::from(field!(self.gso_segs).max(1))
+    }
+
+    #[inline(always)]
+    unsafe fn copy_start(&self, to: *mut c_void, length: u32) -> Result<(), Errno> {
+        // SAFETY: the caller says that `length` bytes can be written there.
+        result(unsafe { bpf_skb_load_bytes(self.skb.cast(), 0, to, length) })
     }
 }
 
