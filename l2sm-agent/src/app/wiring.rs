@@ -6,7 +6,10 @@ use std::{
     sync::mpsc::{SendError, Sender},
 };
 
-use l2sm_api::grpc::v1::{AttachReply, AttachRequest, DetachReply, DetachRequest};
+use l2sm_api::{
+    grpc::v1::{AttachReply, AttachRequest, DetachReply, DetachRequest},
+    metrics::Source,
+};
 use l2sm_core::{
     image::{Hook, Program},
     instructions::Port,
@@ -19,8 +22,8 @@ use super::found;
 use crate::{
     cni::{Controller, Found, Inside, Node, Unseen},
     controller::Client,
-    datapath::Capacities,
-    metrics::{Figures, Source},
+    datapath::{Capacities, LostEvents},
+    metrics::{self, Figures},
     netlink::{
         LinksError,
         monitor::Monitor,
@@ -109,16 +112,23 @@ pub(super) struct Looks {
     pub(super) attaches: watch::Receiver<Attaches>,
     pub(super) client: Client,
     pub(super) capacities: Capacities,
+    pub(super) lost_events: LostEvents,
 }
 
 impl Source for Looks {
-    fn outcome(&self) -> Outcome {
-        self.outcomes.borrow().clone()
+    async fn metrics(&self) -> String {
+        metrics::print(&self.figures().await)
     }
 
+    async fn readiness(&self) -> Result<(), String> {
+        metrics::readiness(&self.outcomes.borrow())
+    }
+}
+
+impl Looks {
     async fn figures(&self) -> Figures {
         let counters = self.node.counters().await.ok();
-        let (outcome, desired) = (self.outcome(), self.desired.borrow().clone());
+        let (outcome, desired) = (self.outcomes.borrow().clone(), self.desired.borrow().clone());
         let mut ports = BTreeMap::<ObjectKey, u64>::new();
         for segment in desired.instructions.segments.values() {
             ports.insert(segment.network.clone(), 0);
@@ -138,6 +148,7 @@ impl Source for Looks {
             counters,
             capacities: self.capacities.iter().map(|(map, n)| (*map, u64::from(*n))).collect(),
             ports: ports.into_iter().collect(),
+            lost_events: self.lost_events.count().ok(),
             attaches: *self.attaches.borrow(),
         }
     }

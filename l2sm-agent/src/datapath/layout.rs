@@ -5,6 +5,7 @@ use std::path::Path;
 use aya::maps::{MapInfo, MapType};
 use l2sm_common::{
     abi,
+    event::EventLimit,
     ids::Ip16,
     maps::{
         ConfigEntry, DropKey, FdbEntry, FdbKey, FloodChunk, FloodKey, LocalEntry, MemberEntry,
@@ -51,11 +52,24 @@ pub(super) const DROPS: Layout =
 pub(super) const PROGS: Layout =
     layout::<u32, u32>("PROGS", MapType::ProgramArray, abi::PROGS_CAPACITY);
 
-/// Every map.
-pub(super) const ALL: [Layout; 14] = [
+pub(super) const EVENTS: Layout =
+    layout::<(), ()>("EVENTS", MapType::RingBuf, abi::EVENTS_CAPACITY);
+pub(super) const EVENT_LIMIT: Layout =
+    layout::<u32, EventLimit>("EVENT_LIMIT", MapType::PerCpuArray, abi::REASONS_CAPACITY);
+
+/// The maps that an image is made of, and the counters.
+const TABLES: [Layout; 14] = [
     CONFIG, UPLINKS, LOCALS, VTEPS, SOURCES, FLOOD, SEGMENTS, MEMBERS, FDB, NEIGH, PORTS, TRAFFIC,
     DROPS, PROGS,
 ];
+
+/// The maps of drop records.
+const RECORDS: [Layout; 2] = [EVENTS, EVENT_LIMIT];
+
+/// Every map.
+pub(super) fn all() -> impl Iterator<Item = Layout> {
+    TABLES.into_iter().chain(RECORDS)
+}
 
 /// A layout by its key and value types.
 const fn layout<K, V>(name: &'static str, kind: MapType, capacity: usize) -> Layout {
@@ -64,13 +78,13 @@ const fn layout<K, V>(name: &'static str, kind: MapType, capacity: usize) -> Lay
 
 /// Whether a pin of this name is a map of ours.
 pub(super) fn is_ours(name: &str) -> bool {
-    ALL.iter().any(|layout| layout.name == name)
+    all().any(|layout| layout.name == name)
 }
 
 /// Checks the maps that are pinned in `directory`. aya takes any map that it finds under a name,
 /// and the verifier notices only some of what can be wrong with it. Sizes may differ: they are chosen.
 pub(super) fn check_pins(directory: &Path) -> Result<(), DatapathError> {
-    for layout in ALL {
+    for layout in all() {
         let path = directory.join(layout.name);
         if !path.exists() {
             continue;
@@ -87,14 +101,14 @@ pub(super) fn check_pins(directory: &Path) -> Result<(), DatapathError> {
     Ok(())
 }
 
-/// The sizes of the maps that are pinned in `directory`.
+/// The sizes of the tables that are pinned in `directory`.
 pub(super) fn read_capacities(directory: &Path) -> Result<Capacities, DatapathError> {
     let read = |layout: &Layout| {
         let info = MapInfo::from_pin(directory.join(layout.name));
         let info = info.map_err(|error| DatapathError::map("read", layout.name, &error))?;
         Ok((layout.name, info.max_entries()))
     };
-    ALL.iter().map(read).collect()
+    TABLES.iter().map(read).collect()
 }
 
 impl Layout {

@@ -1,7 +1,6 @@
 //! The text that Prometheus reads (exposition format 0.0.4).
 
-use std::fmt::Display;
-
+use l2sm_api::metrics::Page;
 use l2sm_common::{
     maps::{Tally, Traffic},
     reason::DropReason,
@@ -27,23 +26,21 @@ const SLOW: [Direction; 3] = [
 ];
 
 /// Everything.
-pub(super) fn print(figures: &Figures) -> String {
-    let mut page = Page::default();
-    page.family("l2sm_agent_info", "gauge", "1; version and node of the agent");
-    let labels = [("version", figures.version.as_str()), ("node", figures.node.as_str())];
-    page.sample("l2sm_agent_info", &labels, 1);
+pub fn print(figures: &Figures) -> String {
+    let mut page = AgentPage(Page::new(&[("node", &figures.node)]));
+    page.0.family("l2sm_agent_info", "gauge", "1; version of the agent");
+    page.0.sample("l2sm_agent_info", &[("version", &figures.version)], 1);
     page.traffic(figures);
     page.drops(figures);
     page.maps(figures);
     page.agent(figures);
-    page.0
+    page.0.into_text()
 }
 
-/// A page in the making.
-#[derive(Default)]
-struct Page(String);
+/// The page of one agent.
+struct AgentPage(Page);
 
-impl Page {
+impl AgentPage {
     fn traffic(&mut self, figures: &Figures) {
         let Some(counters) = &figures.counters else { return };
         let networks: Vec<(String, &Traffic)> = counters
@@ -60,54 +57,62 @@ impl Page {
             ("l2sm_slow_path_bytes_total", SLOW_PACKETS, &SLOW, |tally| tally.bytes),
         ];
         for (name, help, directions, count) in families {
-            self.family(name, "counter", help);
+            self.0.family(name, "counter", help);
             for (network, traffic) in &networks {
                 for (direction, part) in directions {
                     let labels = [("network", network.as_str()), ("direction", direction)];
-                    self.sample(name, &labels, count(part(traffic)));
+                    self.0.sample(name, &labels, count(part(traffic)));
                 }
             }
         }
         let name = "l2sm_answered_packets_total";
-        self.family(name, "counter", "ARP requests and neighbour solicitations answered here");
+        self.0.family(name, "counter", "ARP requests and neighbour solicitations answered here");
         for (network, traffic) in &networks {
-            self.sample(name, &[("network", network)], traffic.answered.packets);
+            self.0.sample(name, &[("network", network)], traffic.answered.packets);
         }
     }
 
     fn drops(&mut self, figures: &Figures) {
         let Some(counters) = &figures.counters else { return };
         let name = "l2sm_drop_packets_total";
-        self.family(name, "counter", "packets dropped, by reason (docs: drop reasons)");
+        self.0.family(name, "counter", "packets dropped, by reason (docs: drop reasons)");
         for (key, packets) in &counters.drops {
             let network = figures.outcome.slots.get(&key.slot).map(ToString::to_string);
             let number = key.reason.to_string();
             let reason = DropReason::from_number(key.reason).map_or(number.as_str(), |r| r.label());
             let network = network.unwrap_or_default();
-            self.sample(name, &[("network", &network), ("reason", reason)], packets);
+            self.0.sample(name, &[("network", &network), ("reason", reason)], packets);
+        }
+        if let Some(lost) = figures.lost_events {
+            let help = "records of drops that the ring had no room for; the drops are counted";
+            self.0.single("l2sm_drop_events_lost_total", "counter", help, lost);
         }
     }
 
     fn maps(&mut self, figures: &Figures) {
         let entries = &figures.outcome.entries;
-        self.family("l2sm_map_entries", "gauge", "entries in a map that the agent writes");
+        self.0.family("l2sm_map_entries", "gauge", "entries in a map that the agent writes");
         for (map, count) in entries {
-            self.sample("l2sm_map_entries", &[("map", map)], count);
+            self.0.sample("l2sm_map_entries", &[("map", map)], count);
         }
-        self.family("l2sm_map_capacity_entries", "gauge", "entries that a map holds at most");
+        self.0.family("l2sm_map_capacity_entries", "gauge", "entries that a map holds at most");
         for (map, capacity) in &figures.capacities {
-            self.sample("l2sm_map_capacity_entries", &[("map", map)], capacity);
+            self.0.sample("l2sm_map_capacity_entries", &[("map", map)], capacity);
         }
-        self.family("l2sm_map_pressure_ratio", "gauge", "entries / capacity: 1 is full");
+        self.0.family("l2sm_map_pressure_ratio", "gauge", "entries / capacity: 1 is full");
         for (map, capacity) in &figures.capacities {
             if let Some(count) = entries.get(map) {
                 let ratio = as_float(*count) / as_float((*capacity).max(1));
-                self.sample("l2sm_map_pressure_ratio", &[("map", map)], ratio);
+                self.0.sample("l2sm_map_pressure_ratio", &[("map", map)], ratio);
             }
         }
-        self.family("l2sm_network_ports", "gauge", "attachments of this node that are programmed");
+        self.0.family(
+            "l2sm_network_ports",
+            "gauge",
+            "attachments of this node that are programmed",
+        );
         for (network, ports) in &figures.ports {
-            self.sample("l2sm_network_ports", &[("network", &network.to_string())], ports);
+            self.0.sample("l2sm_network_ports", &[("network", &network.to_string())], ports);
         }
     }
 
@@ -121,13 +126,12 @@ impl Page {
             ("l2sm_attach_failures_total", "attachments by request that failed", attaches.failed),
         ];
         for (name, help, count) in counts {
-            self.family(name, "counter", help);
-            self.sample(name, &[], count);
+            self.0.single(name, "counter", help, count);
         }
         let took = totals.took.as_secs_f64();
-        self.summary("l2sm_reconcile_duration_seconds", "time of passes", outcome.pass, took);
+        self.0.summary("l2sm_reconcile_duration_seconds", "time of passes", outcome.pass, took);
         let took = attaches.took.as_secs_f64();
-        self.summary("l2sm_attach_duration_seconds", "time to attach", attaches.made, took);
+        self.0.summary("l2sm_attach_duration_seconds", "time to attach", attaches.made, took);
         let programmed = outcome.revision.as_ref().map_or(0, |revision| revision.number);
         let gauges = [
             ("l2sm_controller_connected", "1: a controller is followed", figures.connected.into()),
@@ -141,42 +145,19 @@ impl Page {
             ("l2sm_underlay_mtu_bytes", "least MTU of the uplinks", outcome.underlay_mtu.into()),
         ];
         for (name, help, value) in gauges {
-            self.family(name, "gauge", help);
-            self.sample(name, &[], value);
+            self.0.single(name, "gauge", help, value);
         }
-        self.family("l2sm_node_condition", "gauge", "1: the condition holds");
+        self.0.family("l2sm_node_condition", "gauge", "1: the condition holds");
         for condition in &outcome.conditions {
             let labels = [("condition", condition.kind)];
-            self.sample("l2sm_node_condition", &labels, u64::from(condition.holds));
+            self.0.sample("l2sm_node_condition", &labels, u64::from(condition.holds));
         }
-    }
-
-    fn summary(&mut self, name: &str, help: &str, count: u64, sum: f64) {
-        self.family(name, "summary", help);
-        self.sample(&format!("{name}_sum"), &[], sum);
-        self.sample(&format!("{name}_count"), &[], count);
-    }
-
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.0.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"]);
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<_> =
-            labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
-        let labels =
-            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        self.0.extend([name, &labels, " ", &value.to_string(), "\n"]);
     }
 }
 
 const PACKETS: &str = "packets of a network; an aggregated frame counts as its segments";
 const BYTES: &str = "bytes of inner frames of a network";
 const SLOW_PACKETS: &str = "of those: by l2sm-vxlan";
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
 
 fn count(things: usize) -> u64 {
     u64::try_from(things).unwrap_or(u64::MAX)
@@ -197,7 +178,12 @@ mod tests {
 
     #[test]
     fn every_sample_has_its_family_before_it() {
-        let mut figures = Figures { capacities: vec![("FDB", 8)], ..Figures::default() };
+        let mut figures = Figures {
+            node: "n1".to_owned(),
+            capacities: vec![("FDB", 8)],
+            lost_events: Some(4),
+            ..Figures::default()
+        };
         figures.outcome.slots.insert(1, ObjectKey::new("default", "blue"));
         figures.outcome.entries.insert("FDB", 2);
         let from_port = Tally { packets: 7, bytes: 700 };
@@ -207,11 +193,12 @@ mod tests {
         figures.counters = Some(counters);
         let page = print(&figures);
         for line in [
-            "l2sm_network_packets_total{network=\"default/blue\",direction=\"from_port\"} 7",
-            "l2sm_network_bytes_total{network=\"default/blue\",direction=\"from_port\"} 700",
-            "l2sm_drop_packets_total{network=\"default/blue\",reason=\"spoofed_mac\"} 3",
-            "l2sm_map_pressure_ratio{map=\"FDB\"} 0.25",
-            "l2sm_controller_connected 0",
+            "l2sm_network_packets_total{node=\"n1\",network=\"default/blue\",direction=\"from_port\"} 7",
+            "l2sm_network_bytes_total{node=\"n1\",network=\"default/blue\",direction=\"from_port\"} 700",
+            "l2sm_drop_packets_total{node=\"n1\",network=\"default/blue\",reason=\"spoofed_mac\"} 3",
+            "l2sm_map_pressure_ratio{node=\"n1\",map=\"FDB\"} 0.25",
+            "l2sm_controller_connected{node=\"n1\"} 0",
+            "l2sm_drop_events_lost_total{node=\"n1\"} 4",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
@@ -221,12 +208,8 @@ mod tests {
                 family = name.split(' ').next().unwrap();
             } else if !line.starts_with('#') {
                 assert!(line.starts_with(family), "{line} under {family}");
+                assert!(line.contains("node=\"n1\""), "{line} does not name its node");
             }
         }
-    }
-
-    #[test]
-    fn labels_are_escaped() {
-        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
     }
 }
