@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use l2sm_api::grpc::tls::ClientFiles;
+use l2sm_api::grpc::tls::{ClientFiles, wants_tls};
 use l2sm_api::grpc::v1::objects_client::ObjectsClient;
 use l2sm_api::grpc::v1::{
     Applied, ApplyRequest, DeleteRequest, ListRequest, ObjectRef, StatusReply, StatusRequest,
@@ -241,6 +241,13 @@ impl Client {
 /// What a status means to the user.
 fn refusal(server: &str, status: &Status) -> anyhow::Error {
     let message = status.message();
+    let is_broken = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal);
+    if is_broken && wants_tls(server) {
+        return anyhow!(
+            "{server}: the server wants TLS: give --server as https://, and --tls-ca, --tls-cert \
+             and --tls-key"
+        );
+    }
     match status.code() {
         Code::Unimplemented => {
             anyhow!("the controller at {server} cannot do that: is it an older version?")

@@ -25,7 +25,7 @@ use command::{Common, LogFormat, Logging, Misuse};
 use command::{apply, attach, delete, describe, detach, get, lab as lab_command, status, wait};
 
 /// Version and git revision.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("L2SM_GIT_REVISION"), ")");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (git ", env!("L2SM_GIT_REVISION"), ")");
 
 /// Virtual Layer-2 networks: apply, look at and delete them; attach to them; build a lab.
 #[derive(Debug, Parser)]

@@ -3,7 +3,13 @@
 pub(crate) mod json;
 pub(crate) mod table;
 
+use std::fmt::Display;
+
+use anyhow::Result;
 use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::say::{self, say};
 
 /// A way to show objects (`-o`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -27,6 +33,25 @@ pub(crate) enum AnswerFormat {
     /// Lines for people.
     #[default]
     Table,
+    /// The same: there is nothing that the table leaves out.
+    Wide,
     /// JSON.
     Json,
+    /// YAML of the same.
+    Yaml,
+}
+
+impl AnswerFormat {
+    /// Shows an answer: `text`, whose lines are whole, or what `value` says to programs.
+    ///
+    /// # Errors
+    /// The value cannot be written.
+    pub(crate) fn show(self, value: &impl Serialize, text: impl Display) -> Result<()> {
+        match self {
+            Self::Table | Self::Wide => say::text(format_args!("{text}")),
+            Self::Json => say!("{}", json::text(value)?),
+            Self::Yaml => say::text(format_args!("{}", json::yaml(value)?)),
+        }
+        Ok(())
+    }
 }

@@ -8,8 +8,7 @@ use l2sm_api::socket::{Attach, Attached};
 use super::{Common, Netns};
 use crate::agent;
 use crate::output::table::Table;
-use crate::output::{AnswerFormat, json};
-use crate::say::{self, say};
+use crate::output::AnswerFormat;
 
 /// Plug a network namespace of this node into a network.
 ///
@@ -51,10 +50,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
         ..Attach::default()
     };
     let attached = agent::attach(common.socket(), request, common.timeout)?;
-    match args.output {
-        AnswerFormat::Json => say!("{}", json::text(&attached)?),
-        AnswerFormat::Table => say::text(format_args!("{}", table(&attached))),
-    }
+    args.output.show(&attached, table(&attached))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -84,7 +80,7 @@ mod tests {
              net1     02:00:00:00:00:01   10.10.0.1/24   7     1550\n"
         );
         let json: serde_json::Value =
-            serde_json::from_str(&json::text(&attached).unwrap()).unwrap();
+            serde_json::from_str(&crate::output::json::text(&attached).unwrap()).unwrap();
         let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["ifname", "ips", "mac", "mtu", "vni"]);
     }

@@ -12,7 +12,7 @@ use crate::lab::build::{self, INTERRUPTED};
 use crate::lab::plan::{Plan, Size};
 use crate::lab::state::State;
 use crate::lab::{exec, picture, remove, report, state};
-use crate::output::{AnswerFormat, json};
+use crate::output::AnswerFormat;
 use crate::say::{self, say};
 
 /// Build, look at and remove a lab: nodes and pods as network namespaces of this machine.
@@ -120,10 +120,7 @@ fn remove_lab() -> Result<ExitCode> {
 fn show_status(status: &Status) -> Result<ExitCode> {
     let state = state::current()?;
     let report = report::look(&state);
-    match status.output {
-        AnswerFormat::Json => say!("{}", json::text(&report)?),
-        AnswerFormat::Table => say::text(format_args!("{report}")),
-    }
+    status.output.show(&report, &report)?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

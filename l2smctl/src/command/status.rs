@@ -11,8 +11,7 @@ use super::Common;
 use crate::agent;
 use crate::client::Unreachable;
 use crate::output::table::Table;
-use crate::output::{AnswerFormat, json as write};
-use crate::say::{self, say};
+use crate::output::AnswerFormat;
 
 /// Show the state of the controller and its nodes, or of this node.
 ///
@@ -48,19 +47,13 @@ fn may_ask_agent(common: &Common, error: &anyhow::Error) -> bool {
 }
 
 fn show_controller(args: &Args, reply: &StatusReply) -> Result<ExitCode> {
-    match args.output {
-        AnswerFormat::Json => say!("{}", write::text(&controller_json(reply))?),
-        AnswerFormat::Table => say::text(format_args!("{}", controller_text(reply))),
-    }
+    args.output.show(&controller_json(reply), controller_text(reply))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn show_node(args: &Args, common: &Common) -> Result<ExitCode> {
     let status = agent::status(common.socket(), common.timeout)?;
-    match args.output {
-        AnswerFormat::Json => say!("{}", write::text(&status)?),
-        AnswerFormat::Table => say::text(format_args!("{}", node_text(&status))),
-    }
+    args.output.show(&status, node_text(&status))?;
     Ok(ExitCode::SUCCESS)
 }
 
