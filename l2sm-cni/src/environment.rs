@@ -23,9 +23,9 @@ pub(crate) enum Environment {
     /// ADD.
     Add(Add),
     /// DEL. The namespace may be gone, and its path empty.
-    Del(ContainerInterface, String),
+    Del(Plugged),
     /// CHECK.
-    Check(ContainerInterface, String),
+    Check(Plugged),
     /// GC.
     Gc,
     /// STATUS.
@@ -40,6 +40,15 @@ pub(crate) struct Add {
     pub(crate) plug: ContainerInterface,
     pub(crate) netns: String,
     pub(crate) pod: Pod,
+}
+
+/// Parameters of DEL and CHECK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plugged {
+    pub(crate) plug: ContainerInterface,
+    pub(crate) netns: String,
+    /// Namespace of the pod.
+    pub(crate) pod_namespace: Option<String>,
 }
 
 /// The pod that `CNI_ARGS` names.
@@ -64,14 +73,22 @@ impl Environment {
             let container_id = check_container(needed("CNI_CONTAINERID")?)?;
             Ok(ContainerInterface { container_id, ifname: check_ifname(needed("CNI_IFNAME")?)? })
         };
+        // Only the namespace matters to them, and DEL must not fail for anything else.
+        let pod_namespace = || find_namespace(&variable("CNI_ARGS").unwrap_or_default());
         let verb = needed("CNI_COMMAND")?;
         match verb.as_str() {
             "ADD" => {
                 let pod = read_args(&variable("CNI_ARGS").unwrap_or_default())?;
                 Ok(Self::Add(Add { plug: plug()?, netns: needed("CNI_NETNS")?, pod }))
             }
-            "DEL" => Ok(Self::Del(plug()?, variable("CNI_NETNS").unwrap_or_default())),
-            "CHECK" => Ok(Self::Check(plug()?, needed("CNI_NETNS")?)),
+            "DEL" => {
+                let netns = variable("CNI_NETNS").unwrap_or_default();
+                Ok(Self::Del(Plugged { plug: plug()?, netns, pod_namespace: pod_namespace() }))
+            }
+            "CHECK" => {
+                let netns = needed("CNI_NETNS")?;
+                Ok(Self::Check(Plugged { plug: plug()?, netns, pod_namespace: pod_namespace() }))
+            }
             "GC" => Ok(Self::Gc),
             "STATUS" => Ok(Self::Status),
             "VERSION" => Ok(Self::Version),
@@ -106,6 +123,13 @@ fn check_ifname(name: String) -> Result<String, Failure> {
         "CNI_IFNAME: {name:?} is no interface name; expected at most {IFNAME_MAX} letters and \
          digits, without '/' and ':'"
     )))
+}
+
+/// The pod's namespace in `CNI_ARGS`.
+fn find_namespace(text: &str) -> Option<String> {
+    let pairs = text.split(';').filter_map(|pair| pair.split_once('='));
+    let values = pairs.filter(|(key, value)| *key == NAMESPACE && !value.is_empty());
+    values.last().map(|(_key, value)| value.to_owned())
 }
 
 /// `KEY=VALUE;...`. As the specification's own library does, a key that is not known is an error
@@ -166,9 +190,23 @@ mod tests {
     }
 
     #[test]
+    fn del_and_check_know_the_pod_s_namespace_whatever_else_the_arguments_say() {
+        for verb in ["DEL", "CHECK"] {
+            let mut variables = ADD;
+            variables[0].1 = verb;
+            let strange = "FOO=1;K8S_POD_NAMESPACE=shop;nonsense";
+            let all: Vec<_> = variables.into_iter().chain([("CNI_ARGS", strange)]).collect();
+            let (Environment::Del(of) | Environment::Check(of)) = read(&all).unwrap() else {
+                panic!("{verb}");
+            };
+            assert_eq!(of.pod_namespace.as_deref(), Some("shop"));
+        }
+    }
+
+    #[test]
     fn del_needs_no_namespace_and_status_needs_nothing() {
         let del = read(&[("CNI_COMMAND", "DEL"), ADD[1], ADD[3]]).unwrap();
-        assert!(matches!(del, Environment::Del(_, netns) if netns.is_empty()));
+        assert!(matches!(del, Environment::Del(of) if of.netns.is_empty()));
         assert_eq!(read(&[("CNI_COMMAND", "STATUS")]), Ok(Environment::Status));
         assert_eq!(read(&[("CNI_COMMAND", "PLAY")]).unwrap_err().code, 4);
     }

@@ -34,7 +34,7 @@ CNI_ARGS, and a network configuration on standard input:
   {\"cniVersion\": \"1.1.0\", \"name\": \"blue\", \"type\": \"l2sm\", \"network\": \"blue\"}
 
   network     the L2Network to join
-  namespace   its namespace (default: default)
+  namespace   its namespace (default: K8S_POD_NAMESPACE of CNI_ARGS, else default)
   socket      the agent's socket (default: /run/l2sm/agent.sock)
   runtimeConfig: ips, mac   what the capabilities of these names ask for
 

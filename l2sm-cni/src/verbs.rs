@@ -7,13 +7,13 @@ use std::{
 
 use l2sm_api::{
     cni::{self, Version, code},
-    socket::{Answer, Attach, Check, ContainerInterface, Detach, Gc, Request},
+    socket::{Answer, Attach, Check, Detach, Gc, Request},
 };
 use serde_json::{Value, json};
 
 use crate::{
     agent::{Unanswered, ask, leave_note, unexpected},
-    environment::{Add, Environment},
+    environment::{Add, Environment, Plugged},
     failure::Failure,
     input::Config,
 };
@@ -31,8 +31,8 @@ pub(crate) fn run(verb: &Environment, config: &Config) -> Result<Option<Value>, 
     let socket = config.rest.socket.clone().unwrap_or_else(|| PathBuf::from(cni::SOCKET));
     match verb {
         Environment::Add(add) => run_add(add, config, &socket).map(Some),
-        Environment::Del(plug, netns) => run_del(plug, netns, config, &socket).map(|()| None),
-        Environment::Check(plug, netns) => run_check(plug, netns, config, &socket).map(|()| None),
+        Environment::Del(plugged) => run_del(plugged, config, &socket).map(|()| None),
+        Environment::Check(plugged) => run_check(plugged, config, &socket).map(|()| None),
         Environment::Gc => run_gc(config, &socket).map(|()| None),
         Environment::Status => run_status(config, &socket).map(|()| None),
         Environment::Version => Ok(Some(json!({
@@ -45,7 +45,7 @@ pub(crate) fn run(verb: &Environment, config: &Config) -> Result<Option<Value>, 
 fn run_add(add: &Add, config: &Config, socket: &Path) -> Result<Value, Failure> {
     let request = Attach {
         network: network(config)?,
-        namespace: namespace(config),
+        namespace: namespace(config, add.pod.namespace.as_deref()),
         netns: add.netns.clone(),
         ifname: Some(add.plug.ifname.clone()),
         ips: config.rest.runtime_config.ips.clone(),
@@ -62,7 +62,12 @@ fn run_add(add: &Add, config: &Config, socket: &Path) -> Result<Value, Failure> 
         Err(unanswered) => {
             // It may have been made, or be made yet: nothing must stay behind.
             if matches!(unanswered, Unanswered::Silent(_)) {
-                leave_note(socket, &add.plug, &release(&add.plug, &add.netns, config))?;
+                let plugged = Plugged {
+                    plug: add.plug.clone(),
+                    netns: add.netns.clone(),
+                    pod_namespace: add.pod.namespace.clone(),
+                };
+                leave_note(socket, &add.plug, &release(&plugged, config))?;
             }
             return Err(unanswered.into_failure(socket, code::TRY_AGAIN));
         }
@@ -73,32 +78,25 @@ fn run_add(add: &Add, config: &Config, socket: &Path) -> Result<Value, Failure> 
 
 /// Succeeds when there is nothing to remove, and when nobody is there to remove it: then the agent
 /// does when it is back. The interface goes with its namespace.
-fn run_del(
-    plug: &ContainerInterface,
-    netns: &str,
-    config: &Config,
-    socket: &Path,
-) -> Result<(), Failure> {
-    let release = release(plug, netns, config);
+fn run_del(plugged: &Plugged, config: &Config, socket: &Path) -> Result<(), Failure> {
+    let release = release(plugged, config);
     match ask(socket, &Request::Detach(release.clone()), PATIENCE) {
         Ok(_names) => Ok(()),
-        Err(Unanswered::NoAgent(_) | Unanswered::Silent(_)) => leave_note(socket, plug, &release),
+        Err(Unanswered::NoAgent(_) | Unanswered::Silent(_)) => {
+            leave_note(socket, &plugged.plug, &release)
+        }
         Err(Unanswered::Refused(failure)) => Err(failure),
     }
 }
 
-fn run_check(
-    plug: &ContainerInterface,
-    netns: &str,
-    config: &Config,
-    socket: &Path,
-) -> Result<(), Failure> {
+fn run_check(plugged: &Plugged, config: &Config, socket: &Path) -> Result<(), Failure> {
+    let Plugged { plug, netns, pod_namespace } = plugged;
     let told = config.rest.prev_result.as_ref();
     let (mac, ips) = told.map(|told| cni::told(told, &plug.ifname, netns)).unwrap_or_default();
     let request = Request::Check(Check {
         network: network(config)?,
-        namespace: namespace(config),
-        netns: netns.to_owned(),
+        namespace: namespace(config, pod_namespace.as_deref()),
+        netns: netns.clone(),
         ifname: plug.ifname.clone(),
         mac,
         ips,
@@ -146,11 +144,12 @@ fn run_status(config: &Config, socket: &Path) -> Result<(), Failure> {
     Err(Failure::new(code::LIMITED, message))
 }
 
-fn release(plug: &ContainerInterface, netns: &str, config: &Config) -> Detach {
+fn release(plugged: &Plugged, config: &Config) -> Detach {
+    let Plugged { plug, netns, pod_namespace } = plugged;
     Detach {
         network: config.rest.network.clone().filter(|name| !name.is_empty()),
-        namespace: namespace(config),
-        netns: netns.to_owned(),
+        namespace: namespace(config, pod_namespace.as_deref()),
+        netns: netns.clone(),
         ifname: Some(plug.ifname.clone()),
         container_id: Some(plug.container_id.clone()),
     }
@@ -161,6 +160,25 @@ fn network(config: &Config) -> Result<String, Failure> {
     network.ok_or_else(|| Failure::config("network: is required; expected an L2Network's name"))
 }
 
-fn namespace(config: &Config) -> String {
-    config.rest.namespace.clone().unwrap_or_default()
+/// The network's namespace: the configuration's, else the pod's, else the agent's choice.
+fn namespace(config: &Config, pod: Option<&str>) -> String {
+    config.rest.namespace.as_deref().or(pod).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_looked_for_where_the_configuration_says_else_beside_the_pod() {
+        let config = |more: &str| {
+            let text = format!(
+                r#"{{"cniVersion": "1.1.0", "name": "b", "type": "l2sm", "network": "b"{more}}}"#
+            );
+            crate::input::read(&Environment::Gc, text.as_bytes()).unwrap()
+        };
+        assert_eq!(namespace(&config(""), Some("shop")), "shop");
+        assert_eq!(namespace(&config(r#", "namespace": "net""#), Some("shop")), "net");
+        assert_eq!(namespace(&config(""), None), "");
+    }
 }
