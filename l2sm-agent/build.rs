@@ -21,6 +21,8 @@ const INPUTS: &[&str] = &[
 ];
 /// The target of BPF on little-endian machines.
 const TARGET: &str = "bpfel-unknown-none";
+/// What the programs of the next build differ in.
+const NEXT: &str = "profile.release.package.l2sm-ebpf.opt-level=2";
 /// Where Debian has its compiler, with sources of the standard library in a package (rust-web-src).
 const DEBIAN_BIN: &str = "/usr/bin";
 
@@ -44,13 +46,16 @@ fn build() -> Result<(), String> {
     }
     let linker = find_linker()?;
     let toolchain = find_toolchain()?;
-    let directory = workspace.join("target/bpf");
+    // Tests upgrade from one build to another: its programs are compiled otherwise.
+    let next = env::var_os("CARGO_FEATURE_NEXT_BUILD").is_some();
+    let directory = workspace.join(if next { "target/bpf-next" } else { "target/bpf" });
     let mut cargo = Command::new("cargo");
     forget_outer_build(&mut cargo);
     cargo
         .current_dir(workspace)
         .args(["build", "--release", "--package", "l2sm-ebpf", "--target", TARGET])
         .args(["-Z", "build-std=core"])
+        .args(next.then_some(["--config", NEXT]).into_iter().flatten())
         .arg("--target-dir")
         .arg(&directory)
         .env("RUSTC_BOOTSTRAP", "1")

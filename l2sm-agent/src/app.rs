@@ -2,9 +2,11 @@
 
 mod check;
 mod cleanup;
+mod drops;
 mod found;
 mod lock;
 mod privilege;
+mod refused;
 mod wiring;
 
 use std::{
@@ -13,12 +15,17 @@ use std::{
     net::{IpAddr, ToSocketAddrs},
     path::Path,
     process::ExitCode,
-    sync::{Arc, mpsc as blocking},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc as blocking,
+    },
     thread,
     time::Instant,
 };
 
 use anyhow::{Context, bail};
+use l2sm_api::metrics::MetricsListener;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot, watch},
@@ -27,14 +34,14 @@ use tokio::{
 
 use self::{
     lock::{Lock, NamespaceLock},
+    refused::Before,
     wiring::{Calls, Looks, OnNode},
 };
 use crate::{
     cni::{Channels, Journal, Listener, Service},
     config::{Cleanup, Command, Run, host_and_port, version},
     controller::{Client, Follower, Settings as FollowSettings, Troubles, kept},
-    datapath::{Attaching, Capacities, KernelDatapath, ensure_bpffs},
-    metrics::MetricsListener,
+    datapath::{Attaching, Capacities, Events, KernelDatapath, LostEvents, ensure_bpffs},
     netlink::{
         KernelLinks, Links, Settings, monitor::Monitor, socket::Conversation, underlay::Underlay,
     },
@@ -91,13 +98,34 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
     make_directory(&run.places)?;
     ensure_bpffs(&run.places.bpffs)?;
     let lock = Lock::take(&run.places)?;
+    let before = Before::look(&run.places);
+    let passes = AtomicBool::new(false);
+    let ended = live(run, node, &passes);
+    if ended.is_err() && !passes.load(Ordering::Relaxed) {
+        before.restore(&run.places);
+    }
+    ended?;
+    if run.detach_on_exit {
+        let removed = cleanup::remove_all(&run.places)?;
+        tracing::info!(things = removed.len(), "all that is ours is removed");
+    }
+    drop((lock, namespace));
+    Ok(())
+}
+
+/// The life of the daemon, on a node that is its alone. `passes` becomes true when it begins to change
+/// the node: until then it may be refused.
+fn live(run: &Run, node: String, passes: &AtomicBool) -> anyhow::Result<()> {
     let metrics = MetricsListener::bind(run.metrics_addr)?;
     let underlay = choose_underlay(run)?;
-    let settings = Settings { underlay, udp_port: run.vxlan_port, mark: run.mark };
+    let settings = Settings { underlay, udp_port: run.vxlan_port, mark: run.mark, xdp: run.xdp };
     let mut links = KernelLinks::open(settings.clone())?;
     links.ensure_devices()?;
-    let datapath =
-        KernelDatapath::open_sized(&run.places.bpffs, &run.map_capacity.iter().copied().collect())?;
+    let capacities = run.map_capacity.iter().copied().collect();
+    let mut datapath = KernelDatapath::open_sized(&run.places.bpffs, &capacities)?;
+    for why in datapath.take_over()? {
+        tracing::error!(%why, "a program of the agent before stays until the next pass");
+    }
     let identity = Identity {
         node,
         version: version().to_owned(),
@@ -113,15 +141,10 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let ended = runtime.block_on(Box::pin(serve(run, identity, reconciler, (metrics, capacities))));
+    let parts = (metrics, capacities);
+    let ended = runtime.block_on(Box::pin(serve(run, identity, reconciler, parts, passes)));
     runtime.shutdown_background();
-    ended?;
-    if run.detach_on_exit {
-        let removed = cleanup::remove_all(&run.places)?;
-        tracing::info!(things = removed.len(), "all that is ours is removed");
-    }
-    drop((lock, namespace));
-    Ok(())
+    ended
 }
 
 /// Runs every part until a signal asks to stop. A part that ends by itself is an error: the kernel
@@ -131,10 +154,12 @@ async fn serve(
     identity: Identity,
     mut reconciler: Reconciler<KernelDatapath, KernelLinks>,
     metrics: (MetricsListener, Capacities),
+    passes_begin: &AtomicBool,
 ) -> anyhow::Result<()> {
     let (signals, signals_seen) = blocking::channel();
     let mut parts = JoinSet::new();
     let driver = spawn_parts(run, identity, (&signals, signals_seen), metrics, &mut parts)?;
+    passes_begin.store(true, Ordering::Relaxed);
     let (done, passes_ended) = oneshot::channel::<()>();
     let passes = thread::Builder::new().name("reconcile".to_owned()).spawn(move || {
         // Dropped at the end, a panic's too: that is the message.
@@ -181,6 +206,13 @@ fn spawn_parts(
     let journal = Journal::open(state_dir)?;
     let listener = Listener::bind(&run.places.socket)?;
     let monitor = Monitor::open().context("watch the node's links")?;
+    let names = drops::Names {
+        desired: desired_seen.clone(),
+        outcomes: outcomes.clone(),
+        udp_port: run.vxlan_port,
+    };
+    let events = Events::open(&run.places.bpffs)?;
+    parts.spawn(named("reading drop records", drops::tell(events, names)));
     let channels =
         Channels { desired: desired.clone(), outcomes: outcomes.clone(), wake: wake.clone() };
     let client = Client::new(controller_seen, troubles_seen);
@@ -194,6 +226,7 @@ fn spawn_parts(
         attaches: service.attaches(),
         client,
         capacities,
+        lost_events: LostEvents::open(&run.places.bpffs)?,
     };
     parts.spawn(named("serving metrics", async move { Box::pin(metrics.serve(looks)).await }));
     let settings = FollowSettings {

@@ -4,25 +4,35 @@
 //! [`MemoryDatapath`] its twin for tests.
 
 mod bpffs;
+mod contents;
 mod error;
+mod events;
+mod generation;
 mod kernel;
 mod layout;
 mod links;
 mod maps;
 mod memory;
 mod object;
+mod older;
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_common::maps::{DropKey, Traffic};
-use l2sm_core::{diff::Change, image::Image, slow_path::SlowPathCount};
+use l2sm_core::{
+    diff::Change,
+    image::{Hook, Image},
+    slow_path::SlowPathCount,
+};
 
 pub use self::{
     bpffs::{ensure_bpffs, is_usable, remove_pins},
     error::DatapathError,
+    events::{Events, LostEvents, device_of},
+    generation::Generation,
     kernel::KernelDatapath,
-    links::Attaching,
+    links::{Attaching, XdpRunning, running_xdp},
     memory::MemoryDatapath,
     object::OBJECT,
     trial::{Trial, try_programs},
@@ -38,6 +48,10 @@ pub trait Datapath {
     /// # Errors
     /// When a map or the pins cannot be read.
     fn read(&mut self) -> Result<Image, DatapathError>;
+
+    /// Hooks that run a program of ours which is not of this process: of an agent before it, that is
+    /// not replaced yet.
+    fn outdated(&self) -> BTreeSet<Hook>;
 
     /// Makes one change, whole or not at all. Removing what is not there is no error. A segment's
     /// new counter slot starts from zero. A port that the programs have marked as forwarder stays

@@ -13,7 +13,7 @@ use l2sm_agent::{
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let command = match Config::read(env::args_os()) {
         Ok(config) => config.into_command(),
         Err(why) => return answer(&why),
@@ -60,10 +60,11 @@ fn fail(what: &str) {
     reason = "once, at the start, and builders are moved by value"
 )]
 fn start_log(log: &Log) -> Result<(), String> {
-    // A bare level is meant for the agent; the libraries below it would drown it out.
+    // A bare level is meant for the agent and its programs (target l2sm); the libraries below it would drown it out.
     let bare = log.log_level.parse::<LevelFilter>().is_ok();
+    let level = &log.log_level;
     let directives =
-        if bare { format!("warn,l2sm_agent={0}", log.log_level) } else { log.log_level.clone() };
+        if bare { format!("warn,l2sm_agent={level},l2sm={level}") } else { level.clone() };
     let filter = EnvFilter::try_new(directives)
         .map_err(|why| format!("--log-level {}: {why}", log.log_level))?;
     let builder = tracing_subscriber::fmt()

@@ -170,6 +170,16 @@ impl LinksError {
     }
 }
 
+/// Whether a device of ours is there.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn has_own() -> Result<bool, LinksError> {
+    let links = links::dump_links(&mut socket::Conversation::open()?)?;
+    let veths = links.iter().any(links::Link::is_our_veth);
+    Ok(veths || !devices::own_devices(&links).is_empty())
+}
+
 /// Removes every device and neighbour entry that is ours from the calling thread's namespace, and
 /// only those; one line each. Running it again finds nothing.
 ///

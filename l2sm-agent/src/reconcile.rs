@@ -5,6 +5,7 @@
 mod conditions;
 mod driver;
 mod errors;
+mod xdp;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,7 @@ use l2sm_core::{
 };
 
 pub use self::driver::{Driver, Signal};
-use self::errors::Errors;
+use self::{errors::Errors, xdp::Refusals};
 use crate::{
     datapath::{Datapath, DatapathError},
     netlink::{Links, veths::host_name},
@@ -50,6 +51,7 @@ pub struct Reconciler<D, L> {
     /// Flood lists that nothing names any more, and since when.
     retired: BTreeMap<u32, Instant>,
     slow_path: SlowPathWatch,
+    refusals: Refusals,
     /// Counter slots of the networks here.
     slots: BTreeSet<u32>,
     /// When this was made: the slow path's time is counted from here.
@@ -81,6 +83,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             ports: BTreeMap::new(),
             retired: BTreeMap::new(),
             slow_path: SlowPathWatch::default(),
+            refusals: Refusals::default(),
             slots: BTreeSet::new(),
             started,
             applied: false,
@@ -130,6 +133,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             conditions::slow_path(self.slow_path.is_blocked(), udp_port),
             conditions::underlay(&self.links.underlay_faults()),
             conditions::maps(full),
+            conditions::xdp(self.refusals.lines()),
         ];
     }
 
@@ -191,7 +195,11 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             self.keep(actual, run);
             return Ok(());
         }
+        let left = self.datapath.outdated();
+        let unwanted = left.difference(&wanted.hooks).map(|hook| Change::Detach(*hook));
+        let changes: Vec<_> = unwanted.chain(changes).collect();
         self.apply(&changes, &mut actual, &local, now, run);
+        self.refusals.tell(&local);
         self.remove_veths(&instructions, run);
         run.finish(desired, &local, &actual);
         self.applied = true;
@@ -202,6 +210,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
     /// Remembers what the maps hold now.
     fn keep(&mut self, actual: Image, run: &mut Run) {
         run.outcome.entries = conditions::entries(&actual);
+        run.outcome.features = xdp::features(&actual);
         self.slots = actual.segments.values().map(|segment| segment.slot).collect();
         self.actual = (run.outcome.failures == 0).then_some(actual);
     }
@@ -258,9 +267,20 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         run: &mut Run,
     ) {
         self.retire(changes, actual, now);
+        self.refusals.keep(changes);
         for change in changes {
+            if self.refusals.hold(change, now) {
+                continue;
+            }
             if let Some(due) = self.held_until(change, now) {
                 run.again = Some(run.again.map_or(due, |again| again.min(due)));
+                continue;
+            }
+            if let Some(why) = self.obstacle(change, actual, run) {
+                // What merely waits for its time is no failure.
+                if run.outcome.failures > 0 {
+                    run.fail(change, &DatapathError::Waits(why), actual, local);
+                }
                 continue;
             }
             match self.datapath.apply(change) {
@@ -268,17 +288,28 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
                     tracing::trace!(%change, "applied");
                     diff::apply(actual, change);
                     run.outcome.changes += 1;
+                    self.refusals.forget(change);
                 }
+                Err(why) if self.refusals.take(change, &why, now) => {}
                 Err(why) => {
                     tracing::debug!(%change, %why, "a change failed");
-                    if matches!(why, DatapathError::MapFull { .. }) && run.full.is_none() {
-                        run.full = Some(why.to_string());
-                    }
-                    run.outcome.failures += 1;
-                    run.errors.change(change, &why, actual, local, &run.instructions);
+                    run.fail(change, &why, actual, local);
                 }
             }
         }
+    }
+
+    /// Why a change must wait for another that has not been made. Only where one has not: it is a
+    /// search through the maps.
+    fn obstacle(&self, change: &Change, actual: &Image, run: &Run) -> Option<String> {
+        if run.outcome.failures == 0 && run.again.is_none() {
+            return None;
+        }
+        if let Change::Attach(hook) = change {
+            let moves = run.incomplete && self.datapath.outdated().contains(hook);
+            return moves.then(|| "the new program's maps are not filled".to_owned());
+        }
+        diff::obstacle(change, actual)
     }
 
     /// Starts the clock of flood lists that nothing names as this pass starts. One that this pass
@@ -343,6 +374,8 @@ struct Run {
     udp_port: u16,
     /// The first map that was found full.
     full: Option<String>,
+    /// Something that has room is not in its map.
+    incomplete: bool,
 }
 
 impl Run {
@@ -354,7 +387,19 @@ impl Run {
             again: None,
             udp_port: 0,
             full: None,
+            incomplete: false,
         }
+    }
+
+    /// Takes note of a change that was not made.
+    fn fail(&mut self, change: &Change, why: &DatapathError, actual: &Image, local: &Local) {
+        let full = matches!(why, DatapathError::MapFull { .. });
+        if full && self.full.is_none() {
+            self.full = Some(why.to_string());
+        }
+        self.incomplete |= !full && change.map().is_some();
+        self.outcome.failures += 1;
+        self.errors.change(change, why, actual, local, &self.instructions);
     }
 
     fn finish(&mut self, desired: &Desired, local: &Local, actual: &Image) {

@@ -7,12 +7,15 @@
 mod image;
 #[path = "datapath/sandbox.rs"]
 mod sandbox;
+#[path = "datapath/upgrade.rs"]
+mod upgrade;
 
 use std::{collections::BTreeMap, fs};
 
 use l2sm_agent::datapath::{Attaching, Datapath as _, DatapathError, KernelDatapath, remove_pins};
 use l2sm_common::{
     abi,
+    mac::Mac,
     maps::{DropKey, PortEntry, SegmentEntry, UplinkEntry, port_flags},
     reason::DropReason,
 };
@@ -139,7 +142,7 @@ fn links_of_other_maps_are_moved_by_attaching_and_not_before() {
         old.apply(&Change::Attach(hook)).unwrap();
         let before = programs("pod0");
         // What an agent of another ABI finds: its own maps are not there yet.
-        fs::rename(sandbox.bpffs().join("v1"), sandbox.bpffs().join("v0")).unwrap();
+        fs::rename(sandbox.bpffs().join(version()), sandbox.bpffs().join("v0")).unwrap();
         let mut new = sandbox.open();
         assert_eq!(programs("pod0"), before, "the old program forwards on");
         assert_eq!(new.read().unwrap().hooks, [].into(), "and is still to be moved");
@@ -159,7 +162,7 @@ fn what_others_pinned_and_attached_survives_removal() {
         let mut datapath = sandbox.open();
         datapath.apply(&Change::Attach(hook)).unwrap();
         drop(datapath);
-        let theirs = ["v1/maps/theirs", "links/theirs", "theirs"];
+        let theirs = [&format!("{}/maps/theirs", version()), "links/theirs", "theirs"];
         let theirs = theirs.map(|name| sandbox.bpffs().join(name));
         for pin in &theirs {
             pin_foreign_map(pin);
@@ -190,7 +193,7 @@ fn a_foreign_pin_under_our_name_is_an_error_and_stays() {
 fn a_full_map_is_named_and_the_rest_goes_on() {
     sandboxed("full", |sandbox| {
         let mut datapath = sandbox.open();
-        let entry = UplinkEntry { l2_len: 14, flags: 0 };
+        let entry = UplinkEntry::new(Some(Mac([2; 6])));
         for device in 1..=u32::try_from(abi::UPLINKS_CAPACITY).unwrap() {
             datapath.apply(&Change::PutUplink(device, entry)).unwrap();
         }
@@ -205,7 +208,7 @@ fn a_full_map_is_named_and_the_rest_goes_on() {
 #[test]
 fn a_pinned_map_with_another_layout_is_refused_in_one_line() {
     sandboxed("layout", |sandbox| {
-        let maps = sandbox.bpffs().join("v1/maps");
+        let maps = sandbox.bpffs().join(version()).join("maps");
         fs::create_dir_all(&maps).unwrap();
         pin_foreign_map(&maps.join("FDB"));
         let error = KernelDatapath::open(sandbox.bpffs()).err().unwrap().to_string();
@@ -284,7 +287,12 @@ fn a_slot_starts_from_zero_for_another_network() {
 fn filters_do_what_links_do_where_there_is_no_tcx() {
     sandboxed("filter", |sandbox| {
         let hook = port("pod0");
-        let open = || KernelDatapath::open_with(sandbox.bpffs(), Attaching::Filter).unwrap();
+        let open = || {
+            let mut datapath =
+                KernelDatapath::open_with(sandbox.bpffs(), Attaching::Filter).unwrap();
+            assert!(datapath.take_over().unwrap().is_empty());
+            datapath
+        };
         let mut datapath = open();
         datapath.apply(&Change::Attach(hook)).unwrap();
         datapath.apply(&Change::Attach(hook)).unwrap();
@@ -314,4 +322,9 @@ fn program(datapath: &mut KernelDatapath, desired: &Image) {
     for change in diff(desired, &actual) {
         datapath.apply(&change).unwrap();
     }
+}
+
+/// The directory of this layout.
+fn version() -> String {
+    format!("v{}", abi::ABI)
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use l2sm_api::grpc::tls::ClientFiles;
+use l2sm_api::grpc::tls::{ClientFiles, wants_tls};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -22,6 +22,9 @@ use super::{
 };
 use crate::state::{Desired, Identity, Outcome};
 
+/// What is wrong where `http://` meets TLS.
+const WANTS_TLS: &str = "the controller wants TLS: give --controller as https://, and --tls-ca, \
+                         --tls-cert and --tls-key";
 /// First and longest wait between rounds over all controllers.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
@@ -83,13 +86,16 @@ impl Follower {
         if matches!(why, SessionError::Stopping) {
             return true;
         }
-        self.say(url, &why);
+        let asked = url.to_owned();
+        let wants = tokio::task::spawn_blocking(move || wants_tls(&asked)).await;
+        self.say(url, &why, wants.unwrap_or(false));
         false
     }
 
     /// Says why a controller is not followed: once, until the reason is another.
-    fn say(&self, url: &str, why: &SessionError) {
+    fn say(&self, url: &str, why: &SessionError, wants_tls: bool) {
         let explained = self.settings.tls.as_ref().and_then(|files| files.explain(why));
+        let explained = if wants_tls { Some(WANTS_TLS.to_owned()) } else { explained };
         let text = if let SessionError::Rejected(why) = why {
             format!("{url} is not followed: {why}")
         } else {

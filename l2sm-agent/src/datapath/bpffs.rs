@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use l2sm_common::{abi, ids::IfIndex};
+use l2sm_common::ids::IfIndex;
 use l2sm_core::image::{Hook, Program};
 use nix::{
     mount::{MsFlags, mount},
@@ -21,16 +21,39 @@ const MOUNT_POINT: &str = "/sys/fs/bpf";
 #[derive(Clone, Debug)]
 pub(super) struct Pins {
     root: PathBuf,
+    abi: u32,
 }
 
 impl Pins {
-    pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+    /// The pins below `root`, with the maps of one ABI.
+    pub(super) fn new(root: &Path, abi: u32) -> Self {
+        Self { root: root.to_owned(), abi }
     }
 
     /// Directory of the maps of this ABI.
     pub(super) fn maps(&self) -> PathBuf {
-        self.root.join(format!("v{}", abi::ABI)).join("maps")
+        self.root.join(format!("v{}", self.abi)).join("maps")
+    }
+
+    /// The same pins, with the maps of another ABI.
+    pub(super) fn of(&self, abi: u32) -> Self {
+        Self { root: self.root.clone(), abi }
+    }
+
+    /// The other ABIs that have a directory, in order.
+    pub(super) fn others(&self) -> Result<Vec<u32>, DatapathError> {
+        let names = names(&self.root)?;
+        let mut others: Vec<u32> =
+            names.iter().filter_map(|name| abi(name)).filter(|abi| *abi != self.abi).collect();
+        others.sort_unstable();
+        Ok(others)
+    }
+
+    /// Removes the maps that are pinned here.
+    pub(super) fn remove_maps(&self) -> Result<(), DatapathError> {
+        let mut removal = Removal::default();
+        removal.maps(self)?;
+        removal.failed.map_or(Ok(()), Err)
     }
 
     /// Directory of the links of every ABI.
@@ -59,6 +82,13 @@ impl Pins {
         }
         Ok(())
     }
+}
+
+/// The ABI that a directory is named after.
+fn abi(name: &str) -> Option<u32> {
+    let abi = name.strip_prefix('v')?.parse().ok()?;
+    // "v+1" and "v01" parse too, but we would not have written them.
+    (name == format!("v{abi}")).then_some(abi)
 }
 
 /// The hook that a pin is named after.
@@ -126,24 +156,16 @@ fn is_bpffs(path: &Path) -> bool {
 /// # Errors
 /// When a pin of ours cannot be removed. Everything is tried before the first error is returned.
 pub fn remove_pins(bpffs: &Path) -> Result<Vec<String>, DatapathError> {
-    let pins = Pins::new(bpffs);
+    // Of any ABI: only its links are looked at.
+    let pins = Pins::new(bpffs, 0);
     let mut removal = Removal::default();
     for hook in pins.hooks()? {
         removal.file(&pins.link(hook));
     }
     removal.directory(&pins.links());
     removal.removed.extend(remove_filters());
-    for name in names(bpffs)? {
-        let version = name.strip_prefix('v').filter(|digits| digits.parse::<u32>().is_ok());
-        if version.is_none() {
-            continue;
-        }
-        let maps = bpffs.join(&name).join("maps");
-        for map in names(&maps)?.iter().filter(|map| layout::is_ours(map)) {
-            removal.file(&maps.join(map));
-        }
-        removal.directory(&maps);
-        removal.directory(&bpffs.join(&name));
+    for abi in names(bpffs)?.iter().filter_map(|name| abi(name)) {
+        removal.maps(&pins.of(abi))?;
     }
     removal.directory(bpffs);
     removal.failed.map_or(Ok(removal.removed), Err)
@@ -163,6 +185,19 @@ impl Removal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.failed = self.failed.take().or(Some(pins(path, &error))),
         }
+    }
+
+    /// Removes the maps of one ABI, and their directories.
+    fn maps(&mut self, pins: &Pins) -> Result<(), DatapathError> {
+        let maps = pins.maps();
+        for map in names(&maps)?.iter().filter(|map| layout::is_ours(map)) {
+            self.file(&maps.join(map));
+        }
+        self.directory(&maps);
+        if let Some(version) = maps.parent() {
+            self.directory(version);
+        }
+        Ok(())
     }
 
     /// Removes a directory where it is empty; else somebody else has something in it.
@@ -200,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_pin_is_named_after_its_hook_and_nothing_else_is() {
-        let pins = Pins::new(Path::new("/sys/fs/bpf/l2sm"));
+        let pins = Pins::new(Path::new("/sys/fs/bpf/l2sm"), 1);
         let port = Hook { device: IfIndex(7), program: Program::PortRx };
         let path = pins.link(port);
         assert_eq!(path, Path::new("/sys/fs/bpf/l2sm/links/7-l2sm_port_rx"));

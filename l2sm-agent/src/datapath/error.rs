@@ -19,7 +19,7 @@ pub enum DatapathError {
     /// A map could not be read or written.
     #[error("cannot {verb} map {map}: {reason}")]
     Map {
-        /// "read", "write" or "delete from".
+        /// "open", "read", "write" or "delete from".
         verb: &'static str,
         /// Name of the map.
         map: &'static str,
@@ -73,6 +73,26 @@ pub enum DatapathError {
         /// What the kernel said.
         reason: String,
     },
+    /// Somebody else's XDP program is on the device.
+    #[error(
+        "{device} runs the XDP program {program} of somebody else, which stays: only tc drops there"
+    )]
+    XdpTaken {
+        /// Its name.
+        device: String,
+        /// Name and number of the program.
+        program: String,
+    },
+    /// The device does not run XDP programs in this way.
+    #[error("{device} takes no {way} XDP program: {reason}; only tc drops there")]
+    XdpRefused {
+        /// Its name.
+        device: String,
+        /// "native" or "generic".
+        way: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
     /// The pin directory cannot be made or used.
     #[error("cannot use {} as pin directory: {reason}", path.display())]
     Pins {
@@ -81,6 +101,9 @@ pub enum DatapathError {
         /// Why.
         reason: String,
     },
+    /// A change that would lean on another, which failed.
+    #[error("not programmed yet: {0}")]
+    Waits(String),
     /// A change that [`MemoryDatapath`](super::MemoryDatapath) was told to refuse.
     #[error("{0}: refused")]
     Refused(String),

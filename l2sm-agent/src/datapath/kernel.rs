@@ -8,21 +8,22 @@ use std::{
 
 use l2sm_common::{
     abi,
-    maps::{DropKey, PortEntry, SegmentEntry, Traffic},
+    maps::{DropKey, Traffic},
 };
 use l2sm_core::{
     diff::Change,
-    image::{Image, keep_forwarder},
+    image::{Hook, Image},
     slow_path::SlowPathCount,
 };
 
 use super::{
-    Attaching, Capacities, Datapath, DatapathError,
+    Attaching, Capacities, Datapath, DatapathError, Generation,
     bpffs::Pins,
     layout,
     links::Links,
     maps::Maps,
     object::{load_object, load_program, set_tail_calls},
+    older::Older,
 };
 
 /// The node's kernel.
@@ -31,14 +32,18 @@ use super::{
 /// filter of a kernel before 6.6) stays with its device.
 pub struct KernelDatapath {
     maps: Maps,
+    /// Maps of other ABIs that programs on devices still read.
+    older: Older,
     links: Links,
+    /// Hooks with a program of ours that is not this object's.
+    outdated: BTreeSet<Hook>,
     capacities: Capacities,
 }
 
 impl KernelDatapath {
-    /// Loads the programs, opens the pinned maps of this ABI or makes them, and has every pinned link
-    /// that uses them run the new programs. Links that use the maps of another ABI stay as they are
-    /// until [`Change::Attach`] moves them, when the new maps are filled.
+    /// Loads the programs, and opens the pinned maps of this ABI or makes them. Programs that are
+    /// attached stay as they are until [`take_over`](Self::take_over), or until
+    /// [`Change::Attach`] moves them, one by one.
     ///
     /// # Errors
     /// When `bpffs` is no bpffs, a pinned map is laid out differently, a capability is missing, or the
@@ -53,7 +58,7 @@ impl KernelDatapath {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_sized(bpffs: &Path, wanted: &Capacities) -> Result<Self, DatapathError> {
-        Self::open_as(bpffs, Attaching::probe(), wanted)
+        Self::open_as(bpffs, Attaching::probe(), wanted, &Generation::current())
     }
 
     /// The same, attaching in the given way: [`Attaching::Filter`] works on every kernel.
@@ -61,15 +66,20 @@ impl KernelDatapath {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(bpffs: &Path, attaching: Attaching) -> Result<Self, DatapathError> {
-        Self::open_as(bpffs, attaching, &Capacities::new())
+        Self::open_as(bpffs, attaching, &Capacities::new(), &Generation::current())
     }
 
-    fn open_as(
+    /// The same, with the maps of another version of the layout.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_as(
         bpffs: &Path,
         attaching: Attaching,
         wanted: &Capacities,
+        generation: &Generation,
     ) -> Result<Self, DatapathError> {
-        let pins = Pins::new(bpffs);
+        let pins = Pins::new(bpffs, generation.abi);
         pins.create()?;
         layout::check_pins(&pins.maps())?;
         let mut object = load_object(&pins, wanted)?;
@@ -86,9 +96,29 @@ impl KernelDatapath {
             load_program(&mut object, program)?;
         }
         set_tail_calls(&mut maps, &mut object)?;
-        let mut links = Links::new(pins, object, attaching)?;
-        links.update_all()?;
-        Ok(Self { maps, links, capacities })
+        let mut links = Links::new(pins.clone(), object, attaching)?;
+        let outdated = links.outdated()?;
+        let current = outdated.is_empty() || links.reads_these_maps()?;
+        let older = Older::open(pins, generation, &mut maps, current);
+        Ok(Self { maps, older, links, outdated, capacities })
+    }
+
+    /// Has every hook that runs a program of ours run this object's, in place: there is never no
+    /// program, and never two. Not where the new maps lack what the old ones hold; then
+    /// [`Change::Attach`] does it, when they have been filled. Returns what failed, which the next
+    /// [`Change::Attach`] tries again.
+    ///
+    /// # Errors
+    /// When what is attached cannot be looked at.
+    pub fn take_over(&mut self) -> Result<Vec<DatapathError>, DatapathError> {
+        let mut failed = Vec::new();
+        if self.older.is_filled() {
+            for hook in self.outdated.clone() {
+                failed.extend(self.apply(&Change::Attach(hook)).err());
+            }
+        }
+        self.collect()?;
+        Ok(failed)
     }
 
     /// Entries that each map holds at most.
@@ -101,70 +131,45 @@ impl KernelDatapath {
         self.links.attaching()
     }
 
-    /// Writes a segment. A slot that it did not have before starts from zero: what another network
-    /// counted there is not its own.
-    fn put_segment(&mut self, vni: u32, segment: SegmentEntry) -> Result<(), DatapathError> {
-        let before = self.maps.segments.get(&vni)?;
-        if segment.slot != 0 && before.is_none_or(|before| before.slot != segment.slot) {
-            self.maps.counters.reset(segment.slot)?;
-        }
-        self.maps.segments.put(&vni, &segment)
+    /// Removes the maps of other ABIs once no program reads them any more.
+    fn collect(&mut self) -> Result<(), DatapathError> {
+        self.outdated = self.links.outdated()?;
+        if self.outdated.is_empty() { self.older.collect() } else { Ok(()) }
     }
 
-    /// Writes a port, without taking back what the programs have seen of it.
-    fn put_port(&mut self, device: u32, port: PortEntry) -> Result<(), DatapathError> {
-        let before = self.maps.ports.get(&device)?;
-        let port = before.map_or(port, |before| keep_forwarder(port, &before));
-        self.maps.ports.put(&device, &port)
+    /// A hook has changed.
+    fn note(&mut self, hook: Hook) -> Result<(), DatapathError> {
+        if self.outdated.remove(&hook) && self.outdated.is_empty() {
+            return self.collect();
+        }
+        Ok(())
     }
 }
 
 impl Datapath for KernelDatapath {
     fn read(&mut self) -> Result<Image, DatapathError> {
-        let Self { maps, links, .. } = self;
-        Ok(Image {
-            config: maps.config.read()?,
-            uplinks: maps.uplinks.read()?,
-            locals: maps.locals.read()?,
-            vteps: maps.vteps.read()?,
-            sources: maps.sources.read()?,
-            flood: maps.flood.read()?,
-            segments: maps.segments.read()?,
-            members: maps.members.read()?,
-            fdb: maps.fdb.read()?,
-            neigh: maps.neigh.read()?,
-            ports: maps.ports.read()?,
-            hooks: links.read()?,
-        })
+        self.collect()?;
+        Ok(Image { hooks: self.links.read()?, ..self.maps.read()? })
+    }
+
+    fn outdated(&self) -> BTreeSet<Hook> {
+        self.outdated.clone()
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
-        let Self { maps, links, .. } = self;
         match change {
-            Change::PutConfig(entry) => maps.config.put(Some(*entry)),
-            Change::ClearConfig => maps.config.put(None),
-            Change::PutUplink(key, value) => maps.uplinks.put(key, value),
-            Change::DeleteUplink(key) => maps.uplinks.delete(key),
-            Change::PutLocal(key, value) => maps.locals.put(key, value),
-            Change::DeleteLocal(key) => maps.locals.delete(key),
-            Change::PutVtep(key, value) => maps.vteps.put(key, value),
-            Change::DeleteVtep(key) => maps.vteps.delete(key),
-            Change::PutSource(key, value) => maps.sources.put(key, value),
-            Change::DeleteSource(key) => maps.sources.delete(key),
-            Change::PutFlood(key, value) => maps.flood.put(key, value),
-            Change::DeleteFlood(key) => maps.flood.delete(key),
-            Change::PutSegment(key, value) => self.put_segment(*key, *value),
-            Change::DeleteSegment(key) => maps.segments.delete(key),
-            Change::PutMember(key, value) => maps.members.put(key, value),
-            Change::DeleteMember(key) => maps.members.delete(key),
-            Change::PutFdb(key, value) => maps.fdb.put(key, value),
-            Change::DeleteFdb(key) => maps.fdb.delete(key),
-            Change::PutNeigh(key, value) => maps.neigh.put(key, value),
-            Change::DeleteNeigh(key) => maps.neigh.delete(key),
-            Change::PutPort(key, value) => self.put_port(*key, *value),
-            Change::DeletePort(key) => maps.ports.delete(key),
-            Change::Attach(hook) => links.attach(*hook),
-            Change::Detach(hook) => links.detach(*hook),
+            Change::Attach(hook) => {
+                self.links.attach(*hook)?;
+                self.note(*hook)
+            }
+            Change::Detach(hook) => {
+                self.links.detach(*hook)?;
+                self.note(*hook)
+            }
+            _ => {
+                self.maps.apply(change)?;
+                self.older.apply(change)
+            }
         }
     }
 

@@ -1,10 +1,13 @@
 //! Programs on devices.
 //!
 //! With tcx (kernel 6.6) a program is attached by a link, and the link's pin keeps it there. Before,
-//! it is a filter of the device's clsact qdisc, which stays until somebody removes it.
+//! it is a filter of the device's clsact qdisc, which stays until somebody removes it. XDP programs
+//! are attached by links on every kernel.
 
 mod filter;
+mod query;
 mod tcx;
+mod xdp;
 
 use std::collections::BTreeSet;
 
@@ -18,6 +21,7 @@ use l2sm_core::image::{Hook, Program};
 use nix::net::if_::if_indextoname;
 
 pub(super) use self::filter::remove_all as remove_filters;
+pub use self::query::{XdpRunning, xdp as running_xdp};
 use super::{
     DatapathError,
     bpffs::Pins,
@@ -83,28 +87,34 @@ impl Links {
     pub(super) fn read(&mut self) -> Result<BTreeSet<Hook>, DatapathError> {
         let mut hooks = BTreeSet::new();
         for attached in self.attached()? {
-            if attached.program == program_id(&self.object, attached.hook.program)? {
+            if Some(attached.program) == program_id(&self.object, attached.hook.program)? {
                 hooks.insert(attached.hook);
             }
         }
         Ok(hooks)
     }
 
-    /// Has every hook whose program uses the maps of this ABI run this object's program, in place:
-    /// there is never no program, and never two.
-    pub(super) fn update_all(&mut self) -> Result<(), DatapathError> {
-        for attached in self.attached()?.into_iter().filter(|attached| attached.same_maps) {
-            match self.attach(attached.hook) {
-                // It went while we looked.
-                Err(_) if device_name(attached.hook.device).is_none() => {}
-                updated => updated?,
+    /// The hooks that run a program of ours which is not this object's, of any ABI.
+    pub(super) fn outdated(&mut self) -> Result<BTreeSet<Hook>, DatapathError> {
+        let mut hooks = BTreeSet::new();
+        for attached in self.attached()? {
+            if Some(attached.program) != program_id(&self.object, attached.hook.program)? {
+                hooks.insert(attached.hook);
             }
         }
-        Ok(())
+        Ok(hooks)
+    }
+
+    /// Whether a program that is attached reads the maps of this ABI.
+    pub(super) fn reads_these_maps(&self) -> Result<bool, DatapathError> {
+        Ok(self.attached()?.iter().any(|attached| attached.same_maps))
     }
 
     /// Has a device run this object's program: in place where one of ours is attached already.
     pub(super) fn attach(&mut self, hook: Hook) -> Result<(), DatapathError> {
+        if hook.program.is_xdp() {
+            return xdp::attach(&mut self.object, hook, &self.pins);
+        }
         let Some(device) = device_name(hook.device) else {
             return Err(no_device("attach", hook));
         };
@@ -117,6 +127,9 @@ impl Links {
 
     /// Takes our program off a device.
     pub(super) fn detach(&mut self, hook: Hook) -> Result<(), DatapathError> {
+        if hook.program.is_xdp() {
+            return xdp::detach(hook, &self.pins);
+        }
         match self.attaching {
             Attaching::Tcx => tcx::detach(hook, &self.pins),
             Attaching::Filter => filter::detach(hook),
@@ -125,10 +138,12 @@ impl Links {
 
     /// Everything of ours that is attached, of any ABI.
     fn attached(&self) -> Result<Vec<Attached>, DatapathError> {
-        match self.attaching {
-            Attaching::Tcx => tcx::attached(&self.pins, self.config_id),
-            Attaching::Filter => filter::attached(self.config_id),
-        }
+        let mut attached = match self.attaching {
+            Attaching::Tcx => tcx::attached(&self.pins, self.config_id)?,
+            Attaching::Filter => filter::attached(self.config_id)?,
+        };
+        attached.extend(xdp::attached(&self.pins, self.config_id)?);
+        Ok(attached)
     }
 }
 
@@ -143,7 +158,7 @@ fn uses_map(program: &ProgramInfo, map: u32) -> bool {
 }
 
 /// The name of a device; `None`: there is none.
-fn device_name(device: IfIndex) -> Option<String> {
+pub(super) fn device_name(device: IfIndex) -> Option<String> {
     // nix 0.31 takes libc's null for success and returns an empty name.
     let name = if_indextoname(device.0).ok()?.into_string().ok()?;
     Some(name).filter(|name| !name.is_empty())

@@ -1,6 +1,9 @@
 //! The maps, open and typed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use aya::{
     Ebpf, Pod,
@@ -46,6 +49,20 @@ pub(super) struct Maps {
 impl Maps {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(object: &mut Ebpf, capacities: &Capacities) -> Result<Self, DatapathError> {
+        Self::from_source(object, capacities)
+    }
+
+    /// Opens the maps that are pinned in a directory.
+    pub(super) fn open(directory: &Path) -> Result<Self, DatapathError> {
+        layout::check_pins(directory)?;
+        let capacities = layout::read_capacities(directory)?;
+        Self::from_source(&mut Pinned(directory), &capacities)
+    }
+
+    fn from_source(
+        object: &mut impl Source,
+        capacities: &Capacities,
+    ) -> Result<Self, DatapathError> {
         let sized = |layout: Layout| layout.sized(capacities);
         Ok(Self {
             config: Config(take(object, layout::CONFIG)?),
@@ -68,13 +85,35 @@ impl Maps {
     }
 }
 
-/// One map of a loaded object, typed.
+/// Where maps come from.
+trait Source {
+    /// One map, which nobody else takes.
+    fn take_map(&mut self, layout: Layout) -> Result<Map, DatapathError>;
+}
+
+impl Source for Ebpf {
+    fn take_map(&mut self, layout: Layout) -> Result<Map, DatapathError> {
+        let missing = || DatapathError::Object(format!("it has no map {}", layout.name));
+        self.take_map(layout.name).ok_or_else(missing)
+    }
+}
+
+/// A directory of pinned maps.
+struct Pinned<'a>(&'a Path);
+
+impl Source for Pinned<'_> {
+    fn take_map(&mut self, layout: Layout) -> Result<Map, DatapathError> {
+        let map = MapData::from_pin(self.0.join(layout.name)).and_then(Map::from_map_data);
+        map.map_err(|error| DatapathError::map("open", layout.name, &error))
+    }
+}
+
+/// One map, typed.
 fn take<T: TryFrom<Map, Error = MapError>>(
-    object: &mut Ebpf,
+    source: &mut impl Source,
     layout: Layout,
 ) -> Result<Box<T>, DatapathError> {
-    let missing = || DatapathError::Object(format!("it has no map {}", layout.name));
-    let map = object.take_map(layout.name).ok_or_else(missing)?;
+    let map = source.take_map(layout)?;
     let map = T::try_from(map).map_err(|error| wrong(layout, &error))?;
     Ok(Box::new(map))
 }
@@ -91,8 +130,8 @@ pub(super) struct Table<K, V> {
 }
 
 impl<K: Pod + Ord, V: Pod> Table<K, V> {
-    fn take(object: &mut Ebpf, layout: Layout) -> Result<Self, DatapathError> {
-        let map = take(object, layout)?;
+    fn take(source: &mut impl Source, layout: Layout) -> Result<Self, DatapathError> {
+        let map = take(source, layout)?;
         Ok(Self { layout, map })
     }
 

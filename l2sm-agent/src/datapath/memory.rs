@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use l2sm_common::maps::{DropKey, Traffic};
 use l2sm_core::{
     diff::{Change, apply},
-    image::{Image, keep_forwarder},
+    image::{Hook, Image, keep_forwarder},
     slow_path::SlowPathCount,
 };
 
@@ -21,10 +21,14 @@ pub struct MemoryDatapath {
     pub image: Image,
     /// Every change that was applied, in order.
     pub applied: Vec<Change>,
+    /// What [`Datapath::outdated`] says.
+    pub outdated: BTreeSet<Hook>,
     /// What [`Datapath::traffic`] says.
     pub traffic: BTreeMap<u32, Traffic>,
     /// What [`Datapath::drops`] says.
     pub drops: BTreeMap<DropKey, u64>,
+    /// Whether [`Datapath::read`] fails.
+    pub unreadable: bool,
     refusal: Option<Refusal>,
 }
 
@@ -47,7 +51,14 @@ impl MemoryDatapath {
 
 impl Datapath for MemoryDatapath {
     fn read(&mut self) -> Result<Image, DatapathError> {
+        if self.unreadable {
+            return Err(DatapathError::Refused("read".to_owned()));
+        }
         Ok(self.image.clone())
+    }
+
+    fn outdated(&self) -> BTreeSet<Hook> {
+        self.outdated.clone()
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
@@ -55,6 +66,9 @@ impl Datapath for MemoryDatapath {
             return Err(DatapathError::Refused(change.to_string()));
         }
         self.applied.push(change.clone());
+        if let Change::Attach(hook) | Change::Detach(hook) = change {
+            self.outdated.remove(hook);
+        }
         let Change::PutPort(device, port) = change else {
             apply(&mut self.image, change);
             return Ok(());

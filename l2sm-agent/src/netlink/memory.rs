@@ -25,6 +25,8 @@ pub struct MemoryLinks {
     pub refused: BTreeSet<ObjectKey>,
     /// Attachments whose veth cannot be looked at for the moment.
     pub unseen: BTreeSet<ObjectKey>,
+    /// Calls that fail, by name.
+    pub failing: BTreeSet<&'static str>,
     /// What [`Links::underlay_faults`] tells.
     pub underlay_faults: Vec<String>,
     /// Everything that was done, in order.
@@ -34,10 +36,11 @@ pub struct MemoryLinks {
 
 impl Links for MemoryLinks {
     fn ensure_devices(&mut self) -> Result<(), LinksError> {
-        Ok(())
+        self.check("ensure_devices")
     }
 
     fn observe(&mut self, _remotes: &[&[IpAddr]], _settled: bool) -> Result<Local, LinksError> {
+        self.check("observe")?;
         Ok(self.local.clone())
     }
 
@@ -49,6 +52,7 @@ impl Links for MemoryLinks {
         &mut self,
         ports: &BTreeMap<ObjectKey, Port>,
     ) -> Result<PortOutcomes, LinksError> {
+        self.check("ensure_ports")?;
         let mut outcomes = BTreeMap::new();
         for key in ports.keys() {
             let outcome = if self.refused.contains(key) {
@@ -64,10 +68,12 @@ impl Links for MemoryLinks {
     }
 
     fn own_ports(&mut self) -> Result<BTreeMap<String, IfIndex>, LinksError> {
+        self.check("own_ports")?;
         Ok(self.veths.clone())
     }
 
     fn remove_port(&mut self, name: &str, _device: IfIndex) -> Result<(), LinksError> {
+        self.check("remove_port")?;
         self.veths.remove(name);
         self.log.push(format!("remove {name}"));
         Ok(())
@@ -75,6 +81,14 @@ impl Links for MemoryLinks {
 }
 
 impl MemoryLinks {
+    /// Fails where it was told to.
+    fn check(&self, call: &str) -> Result<(), LinksError> {
+        if self.failing.contains(call) {
+            return Err(LinksError::Netlink(NetlinkError::Interrupted));
+        }
+        Ok(())
+    }
+
     fn device(&mut self, name: String) -> IfIndex {
         if let Some(device) = self.veths.get(&name) {
             return *device;

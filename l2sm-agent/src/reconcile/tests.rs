@@ -6,10 +6,13 @@ use l2sm_common::{
     vni::Vni,
 };
 use l2sm_core::{
-    image::{Path, Uplink},
+    image::{Path, Uplink, Xdp},
     instructions::{Host, Member, Place, Port, Segment, Vtep},
 };
 use proptest::prelude::*;
+
+mod faults;
+mod xdp;
 
 use super::*;
 use crate::{
@@ -65,7 +68,7 @@ fn port(mac: Mac) -> Port {
 
 fn node() -> Reconciler<MemoryDatapath, MemoryLinks> {
     let mut links = MemoryLinks::default();
-    let uplink = Uplink { mac: Some(Mac([2, 9, 9, 9, 9, 9])), mtu: 1500 };
+    let uplink = Uplink { mac: Some(Mac([2, 9, 9, 9, 9, 9])), mtu: 1500, xdp: Xdp::Off };
     links.local.uplinks.insert(IfIndex(2), uplink);
     links.local.addresses = vec!["192.0.2.1".parse().unwrap()];
     links.local.vxlan = Some(IfIndex(3));

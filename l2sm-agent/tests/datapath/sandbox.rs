@@ -51,8 +51,11 @@ impl Sandbox {
         &self.bpffs
     }
 
+    /// What an agent does when it starts.
     pub(crate) fn open(&self) -> KernelDatapath {
-        KernelDatapath::open(&self.bpffs).unwrap()
+        let mut datapath = KernelDatapath::open(&self.bpffs).unwrap();
+        assert!(datapath.take_over().unwrap().is_empty());
+        datapath
     }
 
     pub(crate) fn link_pin(&self, hook: Hook) -> PathBuf {
