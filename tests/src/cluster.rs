@@ -41,6 +41,10 @@ pub struct ClusterNode {
     pub controllers: Vec<String>,
     /// Further flags of its agent, from its next start on.
     pub flags: Vec<String>,
+    /// The agent's program, from its next start on.
+    pub program: PathBuf,
+    /// Environment of its agent, from its next start on.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A namespace that was attached.
@@ -256,7 +260,10 @@ impl ClusterNode {
         fs::create_dir(&directory).expect("can be made");
         let bpffs = PathBuf::from(format!("/sys/fs/bpf/{}", netns.name()));
         let (controllers, flags) = (Vec::new(), Vec::new());
-        let node = Self { netns, name, directory, bpffs, agent: None, controllers, flags };
+        let (program, environment) = (program("l2sm-agent"), Vec::new());
+        let agent = None;
+        let node =
+            Self { netns, name, directory, bpffs, agent, controllers, flags, program, environment };
         node.join(underlay);
         node
     }
@@ -282,9 +289,20 @@ impl ClusterNode {
         self.agent = Some(child);
     }
 
+    /// Starts the agent behind a command that becomes it, as `unshare --mount` does.
+    pub fn start_agent_behind(&mut self, wrapper: &[&str]) {
+        let agent = self.agent_command();
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(agent.get_program()).args(agent.get_args());
+        let log = log_file(&self.directory, "agent");
+        let child = command.stdin(Stdio::null()).stderr(log).spawn().expect("it is there");
+        self.agent = Some(child);
+    }
+
     /// `l2sm-agent run` with this node's flags.
     pub fn agent_command(&self) -> Command {
-        let mut command = command(&self.netns, "l2sm-agent");
+        let mut command = inside(&self.netns, &self.program);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(["run", "--node-name", &self.name]).args(&self.flags);
         command.args(self.controllers.iter().flat_map(|url| ["--controller", url]));
         self.with_directories(command)
@@ -307,6 +325,11 @@ impl ClusterNode {
     /// Ends the agent with SIGKILL.
     pub fn kill_agent(&mut self) {
         kill(&mut self.agent);
+    }
+
+    /// Process number of the agent (nsenter becomes it); `None`: it was not started.
+    pub fn agent_pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
     }
 
     /// The agent's socket.
@@ -396,8 +419,12 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 fn command(netns: &Netns, name: &str) -> Command {
+    inside(netns, &program(name))
+}
+
+fn inside(netns: &Netns, program: &Path) -> Command {
     let mut command = Command::new("nsenter");
-    command.arg(format!("--net={}", netns.path())).arg(program(name)).stdin(Stdio::null());
+    command.arg(format!("--net={}", netns.path())).arg(program).stdin(Stdio::null());
     command
 }
 

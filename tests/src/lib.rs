@@ -10,6 +10,7 @@ pub mod flow;
 pub mod frames;
 pub mod kernel_node;
 pub mod netns;
+pub mod next_build;
 pub mod node;
 pub mod object;
 pub mod oracle;

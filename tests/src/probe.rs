@@ -52,6 +52,29 @@ impl Probe {
         }
     }
 
+    /// Sends many frames, in one system call where the device takes them.
+    pub fn send_all(&self, frames: &[Vec<u8>]) {
+        let part = |frame: &Vec<u8>| libc::iovec {
+            iov_base: frame.as_ptr().cast_mut().cast(),
+            iov_len: frame.len(),
+        };
+        let mut parts: Vec<_> = frames.iter().map(part).collect();
+        let mut messages: Vec<_> = parts.iter_mut().map(message).collect();
+        let mut left = &mut messages[..];
+        while !left.is_empty() {
+            let count = u32::try_from(left.len()).expect("few");
+            let fd = self.socket.as_raw_fd();
+            // SAFETY: `left` is an array of `count` headers, whose parts point into `frames`; the kernel
+            // only reads those.
+            let sent = unsafe { libc::sendmmsg(fd, left.as_mut_ptr(), count, 0) };
+            match Errno::result(sent) {
+                Ok(sent) => left = &mut left[usize::try_from(sent).expect("not negative")..],
+                Err(Errno::ENOBUFS) => std::thread::yield_now(),
+                Err(error) => panic!("cannot send {count} frames: {error}"),
+            }
+        }
+    }
+
     /// The frames that arrive (not those sent here) until `count` matched or `patience` has run out.
     /// VLAN tags that the kernel keeps beside the bytes are put back where they were.
     pub fn receive(
@@ -62,27 +85,29 @@ impl Probe {
     ) -> Vec<Vec<u8>> {
         let deadline = Instant::now() + patience;
         let mut found = Vec::new();
+        let mut buffer = vec![0; LONGEST];
         while found.len() < count {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             self.set_timeout(left);
-            found.extend(self.read(MsgFlags::empty()).filter(|frame| matches(frame)));
+            let read = self.read(MsgFlags::empty(), &mut buffer);
+            found.extend(read.filter(|frame| matches(frame)));
         }
         found
     }
 
     /// The frames that have arrived, without waiting.
     pub fn drain(&self) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| self.read(MsgFlags::MSG_DONTWAIT)).collect()
+        let mut buffer = vec![0; LONGEST];
+        std::iter::from_fn(|| self.read(MsgFlags::MSG_DONTWAIT, &mut buffer)).collect()
     }
 
     /// The next frame; `None`: none in time.
-    fn read(&self, flags: MsgFlags) -> Option<Vec<u8>> {
-        let mut buffer = vec![0; 70_000];
+    fn read(&self, flags: MsgFlags, buffer: &mut [u8]) -> Option<Vec<u8>> {
         let mut control = nix::cmsg_space!([u8; AUXDATA]);
-        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let mut parts = [IoSliceMut::new(buffer)];
         let fd = self.socket.as_raw_fd();
         let message = match recvmsg::<LinkAddr>(fd, &mut parts, Some(&mut control), flags) {
             Ok(message) => message,
@@ -91,11 +116,11 @@ impl Probe {
         };
         let tag = message.cmsgs().expect("whole").find_map(|control| tag(&control));
         let length = message.bytes;
-        buffer.truncate(length);
+        let mut frame = buffer[..length].to_vec();
         if let Some(tag) = tag {
-            buffer.splice(12..12, tag);
+            frame.splice(12..12, tag);
         }
-        Some(buffer)
+        Some(frame)
     }
 
     fn set_timeout(&self, left: Duration) {
@@ -103,6 +128,18 @@ impl Probe {
         let time = TimeVal::new(micros / 1_000_000, micros % 1_000_000);
         setsockopt(&self.socket, sockopt::ReceiveTimeout, &time).expect("can be set");
     }
+}
+
+/// Longer than any frame, bytes.
+const LONGEST: usize = 70_000;
+
+/// A message of one part.
+fn message(part: &mut libc::iovec) -> libc::mmsghdr {
+    // SAFETY: zeros are a header without address, parts and control data.
+    let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    message.msg_hdr.msg_iov = part;
+    message.msg_hdr.msg_iovlen = 1;
+    message
 }
 
 /// Length of `struct tpacket_auxdata` (`include/uapi/linux/if_packet.h`), bytes.

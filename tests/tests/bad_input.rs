@@ -131,6 +131,28 @@ fn an_agent_that_cannot_work_says_why() {
 }
 
 #[test]
+fn a_start_that_is_refused_leaves_nothing_behind() {
+    let mut cluster = Cluster::new(1);
+    cluster.nodes[0].kill_agent();
+    assert!(cluster.nodes[0].cleanup().status.success());
+    let node = &cluster.nodes[0];
+    let links = || node.netns.ip("-brief link show");
+    let before = links();
+
+    node.netns.ip("link add theirs type vxlan id 5 dstport 7000 local 192.0.2.1");
+    assert_refused(&node.agent_command().output().unwrap(), 1, &["theirs", "7000"]);
+    node.netns.ip("link del theirs");
+    assert_eq!(links(), before);
+    assert!(!node.bpffs().exists(), "no pins");
+
+    // Refused late: when devices and pins are there.
+    fs::create_dir(node.socket()).unwrap();
+    assert_refused(&node.agent_command().output().unwrap(), 1, &["agent.sock"]);
+    assert_eq!(links(), before);
+    assert!(!node.bpffs().exists(), "no pins");
+}
+
+#[test]
 fn a_second_agent_and_a_cleanup_beside_an_agent_are_refused() {
     let cluster = Cluster::new(2);
     cluster.network("blue", "10.10.0.0/24");

@@ -1,4 +1,4 @@
-//! Isolation: twenty networks with the same MACs and addresses, hostile frames from their pods and
+//! Isolation: fifty networks with the same MACs and addresses, hostile frames from their pods and
 //! from the underlay. No pod sees a frame of another network, and every frame is either delivered or
 //! counted under the reason that it was dropped for.
 
@@ -14,12 +14,12 @@ use l2sm_tests::{
     wait,
 };
 
-const NETWORKS: usize = 20;
+const NETWORKS: usize = 50;
 /// Frames that each pod of these networks sends.
-const FROM_EACH_POD: usize = 500;
-const FROM_UNDERLAY: usize = 5000;
-/// Frames sent before everybody is looked at again.
-const BURST: usize = 25;
+const FROM_EACH_POD: usize = 1600;
+const FROM_UNDERLAY: usize = 40_000;
+/// Frames sent at once, and before everybody is looked at again by each sender.
+const BURST: usize = 100;
 /// The MACs of each network's two pods.
 const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
 /// Begins the last eight bytes of every frame sent here.
@@ -241,28 +241,32 @@ fn hostile_pods_reach_only_their_own_network() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for _ in 0..FROM_EACH_POD / BURST {
         for (pod, (network, probe)) in listeners.iter().take(2 * NETWORKS).enumerate() {
-            for _ in 0..BURST {
-                let (frame, fate) = from_pod(&mut random, *network, pod % 2, &vnis);
-                probe.send(&frame);
-                account.expect(fate);
-            }
+            let frames: Vec<_> = (0..BURST)
+                .map(|_| {
+                    let (frame, fate) = from_pod(&mut random, *network, pod % 2, &vnis);
+                    account.expect(fate);
+                    frame
+                })
+                .collect();
+            probe.send_all(&frames);
         }
         account.look(&listeners);
     }
     lab.settle(&mut account, &listeners, &before);
-    assert!(account.sent >= 20_000);
+    assert_eq!(account.sent, 2 * NETWORKS * FROM_EACH_POD);
 }
 
 /// A hostile tunnel packet to the first node, and what must become of it. Only what pretends to be
 /// the second node, in a network of both, cannot be told from its own.
 fn from_underlay(random: &mut Random, vnis: &[u32], outer: [Mac; 2]) -> (Vec<u8>, Fate) {
     use DropReason::{
-        InvalidSourceMac, InvalidVxlan, ReservedBits, UnknownVni, UnknownVtep, VtepNotInSegment,
+        InvalidSourceMac, InvalidVxlan, ReservedBits, Truncated, UnknownVni, UnknownVtep,
+        VtepNotInSegment,
     };
     let network = random.below(NETWORKS);
     let mut inner_from = MACS[1];
-    let unused = 0x0080_0000 | u32::from(random.byte());
-    let (source, flags, vni, fate) = match random.below(9) {
+    let unused = 0x0080_0000 | u32::from_be_bytes([0, random.byte(), random.byte(), random.byte()]);
+    let (source, flags, vni, fate) = match random.below(10) {
         0 | 1 => (99, 8, vnis[network], Fate::Dropped(UnknownVtep)),
         2 => (99, 8, unused, Fate::Dropped(UnknownVtep)),
         3 => (2, 8, unused, Fate::Dropped(UnknownVni)),
@@ -273,11 +277,16 @@ fn from_underlay(random: &mut Random, vnis: &[u32], outer: [Mac; 2]) -> (Vec<u8>
             inner_from = Mac::BROADCAST;
             (2, 8, vnis[network], Fate::Dropped(InvalidSourceMac))
         }
+        8 => (2, 8, vnis[network], Fate::Dropped(Truncated)),
         _ => (2, 8, vnis[network], Fate::Delivered),
     };
     let (ethertype, payload) = payload(random, vnis);
     let to = if random.below(2) == 0 { MACS[0] } else { Mac::BROADCAST };
-    let inner = marked(frames::ethernet(to, inner_from, ethertype, &payload), network);
+    let mut inner = marked(frames::ethernet(to, inner_from, ethertype, &payload), network);
+    if fate == Fate::Dropped(Truncated) {
+        // Less than an Ethernet header, or nothing at all.
+        inner.truncate(random.below(14));
+    }
     let udp = frames::udp(50_000, UDP_PORT, &frames::vxlan(flags, vni, &inner));
     let packet = frames::ipv4([192, 0, 2, source], [192, 0, 2, 1], 17, 0, &udp);
     (frames::ethernet(outer[0], outer[1], 0x0800, &packet), fate)
@@ -295,12 +304,16 @@ fn a_host_of_the_underlay_reaches_no_network_but_in_a_members_name() {
     let mut account = Account::default();
     let mut random = Random(0xdead_beef_cafe_f00d);
     for _ in 0..FROM_UNDERLAY / BURST {
-        for _ in 0..BURST {
-            let (frame, fate) = from_underlay(&mut random, &vnis, outer);
-            sender.send(&frame);
-            account.expect(fate);
-        }
+        let frames: Vec<_> = (0..BURST)
+            .map(|_| {
+                let (frame, fate) = from_underlay(&mut random, &vnis, outer);
+                account.expect(fate);
+                frame
+            })
+            .collect();
+        sender.send_all(&frames);
         account.look(&listeners);
     }
     lab.settle(&mut account, &listeners, &before);
+    assert_eq!(account.sent, FROM_UNDERLAY);
 }

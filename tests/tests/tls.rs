@@ -110,6 +110,39 @@ fn objects_are_for_admins_and_nothing_is_for_strangers() {
 }
 
 #[test]
+fn http_to_a_port_with_tls_is_told_in_one_line() {
+    let mut cluster = Cluster::with_tls(1);
+    let plain = cluster.url().replace("https", "http");
+    let l2smctl = l2sm_tests::cluster::program("l2smctl");
+    let arguments = ["--server", &plain, "get", "networks"];
+    let output = cluster.underlay().output(l2smctl.to_str().unwrap(), &arguments);
+    assert_refused(&output, &["the server wants TLS", "https://", "--tls-ca"]);
+
+    cluster.nodes[0].kill_agent();
+    cluster.nodes[0].flags = vec!["--insecure".into()];
+    cluster.nodes[0].controllers = vec![plain];
+    let from = cluster.nodes[0].log().len();
+    cluster.nodes[0].start_agent();
+    let line = until_logged(&cluster, 0, from, &["the controller wants TLS", "https://"]);
+    assert!(line.contains("forwarding goes on without it"), "{line}");
+}
+
+#[test]
+fn https_to_a_port_without_tls_is_told_in_one_line() {
+    let cluster = Cluster::new(1);
+    let pki = tempfile::tempdir().unwrap();
+    let pki = l2sm_tests::pki::Pki::new(&pki.path().join("pki"), "192.0.2.254", 1);
+    let l2smctl = l2sm_tests::cluster::program("l2smctl");
+    let url = cluster.url().replace("http", "https");
+    let flags = pki.client_flags("admin");
+    let mut arguments = vec!["--server", &url];
+    arguments.extend(flags.iter().map(String::as_str));
+    arguments.extend(["get", "networks"]);
+    let output = cluster.underlay().output(l2smctl.to_str().unwrap(), &arguments);
+    assert_refused(&output, &["does not speak TLS", "--insecure"]);
+}
+
+#[test]
 fn certificates_replaced_while_running_are_used_from_the_next_connection_on() {
     let (mut cluster, pods) = two_nodes();
     let flow = Flow::start(&pods[0].netns, &pods[1].netns, pods[1].address(), RATE);

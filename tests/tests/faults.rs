@@ -1,0 +1,126 @@
+//! The kernel refuses, or things vanish, while the agent works: each failure is told by object, the rest
+//! is done, and when the cause has gone the node is as it should be.
+
+use std::process::Command;
+
+use l2sm_tests::{
+    cluster::{Cluster, ClusterNode, ClusterPod},
+    netns::pod_netns,
+    wait,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// What the agent says is wrong.
+fn errors(node: &ClusterNode) -> Vec<String> {
+    let status = node.status();
+    let errors = status["errors"].as_array().cloned().unwrap_or_default();
+    errors.iter().filter_map(|error| error.as_str().map(str::to_owned)).collect()
+}
+
+fn until_well(node: &ClusterNode) {
+    wait::until_equal("errors", &Vec::<String>::new(), || errors(node));
+}
+
+/// Whether two pods reach one another, once both nodes have seen to it.
+fn until_reached(from: &ClusterPod, to: &ClusterPod) {
+    wait::until("pods reach one another", || (from.netns.ping(to.address(), 1) == 1).then_some(()));
+}
+
+/// Host veths of a node, in `ip`'s order.
+fn veths(node: &ClusterNode) -> Vec<String> {
+    let links = node.netns.ip("-brief link show type veth");
+    let names = links.lines().filter_map(|line| line.split(['@', ' ']).next());
+    names.filter(|name| name.starts_with("l2sm")).map(str::to_owned).collect()
+}
+
+/// Runs a command in the mount namespace of a node's agent.
+fn in_mounts_of(node: &ClusterNode, arguments: &[&str]) {
+    let pid = node.agent_pid().expect("it runs").to_string();
+    let output =
+        Command::new("nsenter").args(["--mount", "--target", &pid]).args(arguments).output();
+    let output = output.expect("nsenter is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn with_pins_that_cannot_be_made_the_rest_is_done_and_the_port_comes_when_they_can() {
+    let mut cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let far = cluster.pod(1, "blue", &[]);
+    let near = cluster.pod(0, "blue", &[]);
+    until_reached(&near, &far);
+    // The agent gets mounts of its own, where its pin directory can be made read-only.
+    cluster.nodes[0].kill_agent();
+    cluster.nodes[0].start_agent_behind(&["unshare", "--mount", "--propagation", "slave"]);
+    cluster.until_connected();
+    let pins = cluster.nodes[0].bpffs().to_str().expect("a path").to_owned();
+    in_mounts_of(&cluster.nodes[0], &["mount", "--bind", &pins, &pins]);
+    in_mounts_of(&cluster.nodes[0], &["mount", "-o", "remount,ro,bind", &pins]);
+
+    let netns = pod_netns("cpod", &[]);
+    let path = netns.path();
+    let refused = cluster.nodes[0].ctl(&["--timeout", "5s", "attach", "blue", "--netns", &path]);
+    assert!(!refused.status.success(), "its program cannot be attached");
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("Read-only file system"), "{error}");
+    // The rest is done: somebody new far away is reached.
+    let other = cluster.pod(1, "blue", &[]);
+    until_reached(&near, &other);
+    assert_eq!(netns.ip("-brief link show").lines().count(), 1, "nothing is left of it");
+
+    in_mounts_of(&cluster.nodes[0], &["mount", "-o", "remount,rw,bind", &pins]);
+    let attached = cluster.nodes[0].attach("blue", &netns, &[]);
+    let late = ClusterPod { netns, attached };
+    until_reached(&late, &far);
+    until_well(&cluster.nodes[0]);
+}
+
+#[test]
+fn devices_that_somebody_removes_are_made_again() {
+    let cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
+    let mac = pods[0].mac();
+    for device in ["l2sm-vxlan", "l2sm-br", &veths(&cluster.nodes[0])[0]] {
+        let node = &cluster.nodes[0].netns;
+        let before = node.ifindex(device);
+        node.ip(&format!("link delete {device}"));
+        wait::until(&format!("{device} is made again"), || {
+            let there = node.output("ip", &["link", "show", device]).status.success();
+            (there && node.ifindex(device) != before).then_some(())
+        });
+        until_reached(&pods[0], &pods[1]);
+        until_well(&cluster.nodes[0]);
+    }
+    assert_eq!(pods[0].netns.mac(pods[0].ifname()), mac, "as it was");
+}
+
+#[test]
+fn a_pod_that_vanishes_while_others_are_made_stops_none_of_them() {
+    let cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let far = cluster.pod(1, "blue", &[]);
+    let going = cluster.pod(0, "blue", &[]);
+    let near = cluster.pod(0, "blue", &[]);
+    until_reached(&near, &far);
+    let agent = Pid::from_raw(cluster.nodes[0].agent_pid().expect("it runs").cast_signed());
+    // All of it happens between two of its steps.
+    kill(agent, Signal::SIGSTOP).expect("it runs");
+    drop(going);
+    let netns = pod_netns("cpod", &[]);
+    let attached = std::thread::scope(|scope| {
+        let asks = scope.spawn(|| cluster.nodes[0].attach("blue", &netns, &[]));
+        kill(agent, Signal::SIGCONT).expect("it runs");
+        asks.join().expect("attached")
+    });
+    let late = ClusterPod { netns, attached };
+
+    until_reached(&late, &far);
+    until_reached(&near, &late);
+    wait::until_equal("host veths", &2, || veths(&cluster.nodes[0]).len());
+    until_well(&cluster.nodes[0]);
+    wait::until_equal("attachments", &3, || cluster.get("attachments").len());
+}
