@@ -15,6 +15,8 @@ use l2sm_api::grpc::tls::ClientFiles;
 use l2sm_common::abi;
 use thiserror::Error;
 
+use crate::netlink::underlay::XdpMode;
+
 /// Maps whose size may be chosen, and the most entries that each may have. `SEGMENTS` has as many as
 /// there are counter slots.
 pub const SIZED_MAPS: [(&str, u32); 9] = [
@@ -109,6 +111,9 @@ pub struct Run {
     #[arg(long, env = "L2SM_MARK", value_name = "BIT", default_value = "0x2000",
         value_parser = parse_mark)]
     pub mark: u32,
+    /// Where tunnel packets to be dropped are dropped by XDP
+    #[arg(long, env = "L2SM_XDP", value_name = "MODE", value_enum, default_value_t = XdpMode::Auto)]
+    pub xdp: XdpMode,
     /// Address of /metrics, /healthz and /readyz
     #[arg(
         long,
@@ -176,6 +181,9 @@ pub struct Check {
     #[arg(long, env = "L2SM_VXLAN_PORT", value_name = "PORT", default_value_t = abi::UDP_PORT,
         value_parser = clap::value_parser!(u16).range(1..))]
     pub vxlan_port: u16,
+    /// Where tunnel packets to be dropped are dropped by XDP
+    #[arg(long, env = "L2SM_XDP", value_name = "MODE", value_enum, default_value_t = XdpMode::Auto)]
+    pub xdp: XdpMode,
     /// Where things are.
     #[command(flatten)]
     pub places: Places,
@@ -229,7 +237,7 @@ impl Places {
 /// What is logged.
 #[derive(Clone, Debug, Args)]
 pub struct Log {
-    /// error, warn, info, debug, trace, or a tracing filter
+    /// error, warn, info, debug, trace, or a filter, as `info,l2sm::drops=debug`
     #[arg(long, env = "L2SM_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
     /// Format of log lines
@@ -392,7 +400,7 @@ mod tests {
         let plain = run(&["--controller", "http://[::1]:30808", "--insecure"]);
         assert_eq!(plain.check(), Ok(()));
         assert_eq!(plain.vxlan_port, 7000);
-        assert_eq!(plain.mark, 0x2000);
+        assert_eq!((plain.mark, plain.xdp), (0x2000, XdpMode::Auto));
         let named = run(&["run", "--controller", "http://10.0.0.1:1", "--vxlan-port", "4789"]);
         assert_eq!(named.vxlan_port, 4789);
     }
@@ -409,10 +417,11 @@ mod tests {
             };
             assert_eq!(cleanup.places.bpffs, Path::new("/x"));
         }
-        let Ok(Command::Run(both)) = read("l2sm-agent --mark 4 run --vxlan-port 9") else {
+        let Ok(Command::Run(both)) = read("l2sm-agent --mark 4 run --vxlan-port 9 --xdp native")
+        else {
             panic!()
         };
-        assert_eq!((both.mark, both.vxlan_port), (4, 9));
+        assert_eq!((both.mark, both.vxlan_port, both.xdp), (4, 9, XdpMode::Native));
         let why = read("l2sm-agent --vxlan-port 9 cleanup").unwrap_err().to_string();
         assert!(why.starts_with("error: unexpected argument '--vxlan-port' found"), "{why}");
     }

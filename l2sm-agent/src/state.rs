@@ -92,6 +92,8 @@ pub struct Outcome {
     pub vteps: Vec<IpAddr>,
     /// What holds of the node itself: each kind once.
     pub conditions: Vec<NodeCondition>,
+    /// Ways in which XDP drops: `xdp-native`, `xdp-generic`.
+    pub features: Vec<String>,
     /// Entries of each map that only the agent writes.
     pub entries: BTreeMap<&'static str, u64>,
     /// The programs run and the maps hold an image: of this process, or of the one before.
@@ -130,6 +132,8 @@ pub struct NodeCondition {
 pub const SLOW_PATH_BLOCKED: &str = "SlowPathBlocked";
 /// An underlay device or a VTEP address is not there.
 pub const UNDERLAY_MISSING: &str = "UnderlayMissing";
+/// An underlay device does not drop by XDP though it should; tc does.
+pub const XDP_MISSING: &str = "XDPMissing";
 /// A map has no room.
 pub const MAP_FULL: &str = "MapFull";
 

@@ -10,8 +10,11 @@ use std::{
 };
 
 use l2sm_agent::netlink::{
-    self, KernelLinks, Links, Settings, monitor::Monitor, netns::Netns, socket::Conversation,
-    underlay::Underlay,
+    self, KernelLinks, Links, Settings,
+    monitor::Monitor,
+    netns::Netns,
+    socket::Conversation,
+    underlay::{Underlay, XdpMode},
 };
 use l2sm_common::mac::Mac;
 use l2sm_core::image::{Local, Path};
@@ -98,7 +101,8 @@ fn ip(arguments: &[&str]) -> String {
 fn links() -> KernelLinks {
     let addresses = vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
     let underlay = Underlay { devices: vec!["eth0".to_owned()], addresses, named: true };
-    KernelLinks::open(Settings { underlay, udp_port: 7000, mark: 0x2000 }).unwrap()
+    KernelLinks::open(Settings { underlay, udp_port: 7000, mark: 0x2000, xdp: XdpMode::Off })
+        .unwrap()
 }
 
 fn address(text: &str) -> IpAddr {

@@ -12,7 +12,7 @@ use l2sm_agent::netlink::{
     self, KernelLinks, Links, LinksError, Settings,
     links::{Link, dump_links},
     netns::Netns,
-    underlay::Underlay,
+    underlay::{Underlay, XdpMode},
     veths::host_name,
 };
 use l2sm_common::{mac::Mac, vni::Vni};
@@ -83,7 +83,9 @@ fn ip(arguments: &[&str]) -> String {
 fn agent() -> KernelLinks {
     let underlay =
         Underlay { devices: vec![], addresses: vec!["192.0.2.1".parse().unwrap()], named: true };
-    let mut links = KernelLinks::open(Settings { underlay, udp_port: 7000, mark: 0x2000 }).unwrap();
+    let mut links =
+        KernelLinks::open(Settings { underlay, udp_port: 7000, mark: 0x2000, xdp: XdpMode::Off })
+            .unwrap();
     links.ensure_devices().unwrap();
     links
 }
@@ -154,7 +156,7 @@ fn another_port_makes_the_tunnel_device_again() {
     node.enter(|| drop(agent()));
     node.enter(|| {
         let underlay = Underlay::default();
-        let settings = Settings { underlay, udp_port: 7001, mark: 0x2000 };
+        let settings = Settings { underlay, udp_port: 7001, mark: 0x2000, xdp: XdpMode::Off };
         KernelLinks::open(settings).unwrap().ensure_devices().unwrap();
     });
     assert_eq!(node.link("l2sm-vxlan").unwrap().vxlan.map(|vxlan| vxlan.port), Some(7001));
@@ -165,7 +167,12 @@ fn a_foreign_tunnel_device_on_our_port_is_named() {
     let node = Namespace::new("node");
     node.ip(&["link", "add", "flannel.1", "type", "vxlan", "id", "1", "dstport", "7000"]);
     let why = node.enter(|| {
-        let settings = Settings { underlay: Underlay::default(), udp_port: 7000, mark: 0x2000 };
+        let settings = Settings {
+            underlay: Underlay::default(),
+            udp_port: 7000,
+            mark: 0x2000,
+            xdp: XdpMode::Off,
+        };
         KernelLinks::open(settings).unwrap().ensure_devices().unwrap_err().to_string()
     });
     assert!(why.contains("flannel.1"), "{why}");

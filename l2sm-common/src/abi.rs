@@ -4,7 +4,7 @@
 
 /// Version of the map layouts ([`crate::maps`]). It rises with every change that an older program
 /// or agent would misread; maps of different versions live side by side.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Ports of one node.
 pub const PORTS_CAPACITY: usize = 4_096;
@@ -28,6 +28,10 @@ pub const UPLINKS_CAPACITY: usize = 64;
 pub const FLOOD_CAPACITY: usize = 16_384;
 /// (slot, reason) pairs.
 pub const DROPS_CAPACITY: usize = 65_536;
+/// Bytes of the ring of drop records: about 1,900 of them.
+pub const EVENTS_CAPACITY: usize = 262_144;
+/// Numbers of drop reasons lie below this.
+pub const REASONS_CAPACITY: usize = 64;
 
 /// Entries in one chunk of a flood list.
 pub const FLOOD_CHUNK: usize = 32;
@@ -58,6 +62,10 @@ pub const PORT_RX: &str = "l2sm_port_rx";
 pub const UPLINK_RX: &str = "l2sm_uplink_rx";
 /// The program on each underlay device, tc egress.
 pub const UPLINK_TX: &str = "l2sm_uplink_tx";
+/// The program on underlay devices that drops before the kernel has an skb, XDP run by the driver.
+pub const UPLINK_XDP: &str = "l2sm_uplink_xdp";
+/// The same for generic XDP. The kernel keeps 15 bytes of a name, so it has the other's.
+pub const UPLINK_XDP_GENERIC: &str = "l2sm_uplink_xdp_generic";
 /// The program on `l2sm-vxlan`, tc ingress.
 pub const TUNNEL_RX: &str = "l2sm_tunnel_rx";
 /// The program that copies a frame along a flood list; reached by tail call only.

@@ -21,6 +21,7 @@ macro_rules! map_type {
         unsafe impl aya::Pod for $type {}
     };
 }
+pub(crate) use map_type;
 
 /// Value of `PORTS` (key: ifindex of the host end, `u32`): one pod's plug into a segment.
 #[repr(C)]
@@ -250,8 +251,12 @@ pub struct UplinkEntry {
     pub l2_len: u32,
     /// No bits yet.
     pub flags: u32,
+    /// Its MAC address, which a frame for this host has as destination; zero: not Ethernet.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub pad: [u8; 2],
 }
-map_type!(UplinkEntry, size 8, align 4);
+map_type!(UplinkEntry, size 16, align 4);
 
 /// Key of `FLOOD`: one chunk of a flood list.
 #[repr(C)]
@@ -365,6 +370,19 @@ pub mod config_flags {
     /// The host drops what is handed up: aggregated TCP is decapsulated in BPF everywhere.
     pub const SLOW_PATH_BLOCKED: u32 = 1 << 0;
 }
+
+impl UplinkEntry {
+    /// A device with this MAC address; `None`: it is not Ethernet.
+    pub const fn new(mac: Option<Mac>) -> Self {
+        match mac {
+            Some(Mac(mac)) => Self { l2_len: ETHERNET_LEN, flags: 0, mac, pad: [0; 2] },
+            None => Self { l2_len: 0, flags: 0, mac: [0; 6], pad: [0; 2] },
+        }
+    }
+}
+
+/// Length of an Ethernet header without tags, bytes.
+const ETHERNET_LEN: u32 = 14;
 
 impl FdbKey {
     /// The key of `mac` in `vni`.

@@ -22,6 +22,9 @@ use l2sm_common::{
     },
 };
 
+/// Version of the maps' layout.
+pub use l2sm_common::abi::ABI;
+
 pub use self::{
     build::{image, keep_forwarder},
     problem::Problem,
@@ -78,28 +81,43 @@ pub enum Program {
     TunnelRx,
     /// `l2sm_uplink_tx`, tc egress of an underlay device.
     UplinkTx,
+    /// `l2sm_uplink_xdp`, run by the driver of an underlay device.
+    UplinkXdp,
+    /// `l2sm_uplink_xdp`, run by the kernel for an underlay device whose driver cannot.
+    UplinkXdpGeneric,
 }
 
 impl Program {
     /// Every program that is attached to devices.
-    pub const ALL: [Self; 4] = [Self::PortRx, Self::UplinkRx, Self::TunnelRx, Self::UplinkTx];
+    pub const ALL: [Self; 6] = [
+        Self::PortRx,
+        Self::UplinkRx,
+        Self::TunnelRx,
+        Self::UplinkTx,
+        Self::UplinkXdp,
+        Self::UplinkXdpGeneric,
+    ];
 
-    /// Its name in the kernel.
+    /// Its name in the object, of which the kernel keeps 15 bytes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PortRx => abi::PORT_RX,
             Self::UplinkRx => abi::UPLINK_RX,
             Self::TunnelRx => abi::TUNNEL_RX,
             Self::UplinkTx => abi::UPLINK_TX,
+            Self::UplinkXdp => abi::UPLINK_XDP,
+            Self::UplinkXdpGeneric => abi::UPLINK_XDP_GENERIC,
         }
     }
 
     /// Whether it sees what leaves the device; else what comes in.
     pub const fn is_egress(self) -> bool {
-        match self {
-            Self::PortRx | Self::UplinkRx | Self::TunnelRx => false,
-            Self::UplinkTx => true,
-        }
+        matches!(self, Self::UplinkTx)
+    }
+
+    /// Whether it runs before the kernel has an skb. The node works without, only dearer.
+    pub const fn is_xdp(self) -> bool {
+        matches!(self, Self::UplinkXdp | Self::UplinkXdpGeneric)
     }
 
     /// The program of this name.
@@ -151,6 +169,33 @@ pub struct Uplink {
     pub mac: Option<Mac>,
     /// MTU, bytes.
     pub mtu: u32,
+    /// Whether it drops by XDP.
+    pub xdp: Xdp,
+}
+
+/// Whether an underlay device runs `l2sm_uplink_xdp`, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Xdp {
+    /// It does not.
+    #[default]
+    Off,
+    /// By its driver, if that can.
+    IfTaken,
+    /// By its driver.
+    Native,
+    /// By the kernel.
+    Generic,
+}
+
+impl Xdp {
+    /// The program to attach.
+    pub const fn program(self) -> Option<Program> {
+        match self {
+            Self::Off => None,
+            Self::IfTaken | Self::Native => Some(Program::UplinkXdp),
+            Self::Generic => Some(Program::UplinkXdpGeneric),
+        }
+    }
 }
 
 /// One way to a remote address.

@@ -35,6 +35,8 @@ mod act;
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
+mod event;
+#[cfg(target_arch = "bpf")]
 mod flood;
 #[cfg(target_arch = "bpf")]
 mod maps;
@@ -44,6 +46,8 @@ mod program;
 mod skb;
 #[cfg(target_arch = "bpf")]
 mod tables;
+#[cfg(target_arch = "bpf")]
+mod xdp;
 
 /// On the host there is nothing to run: the agent's build script compiles this crate for the kernel.
 #[cfg(not(target_arch = "bpf"))]

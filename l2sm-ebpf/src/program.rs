@@ -2,15 +2,18 @@
 #![expect(clippy::needless_pass_by_value, reason = "the signature that aya's macro calls")]
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
-    macros::classifier,
-    programs::TcContext,
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 use l2sm_common::{
     abi::{PROGS_PORT_RX, PROGS_TUNNEL_RX, PROGS_UPLINK_RX, PROGS_UPLINK_TX},
     decision::Decision,
+    event::Program,
     forward::{egress, port, tunnel, uplink},
+    mac::Mac,
     reason::DropReason,
+    tables::Tables as _,
     verdict::Verdict,
 };
 
@@ -21,6 +24,7 @@ use crate::{
     maps::PROGS,
     skb::{PULL, Skb},
     tables::Maps,
+    xdp::{Received, ingress},
 };
 
 /// Headers that the decision about a pod's frame reads: Ethernet, IPv6, and TCP up to its length.
@@ -31,7 +35,7 @@ const UPLINK_HEADERS: u32 = 88;
 /// What a pod sends: tc ingress of the host end of its veth. REDIRECT or SHOT, never passed on.
 #[classifier]
 fn l2sm_port_rx(ctx: TcContext) -> i32 {
-    let skb = Skb::new(&ctx);
+    let skb = Skb::new(&ctx, Program::PortRx);
     skb.reach(PORT_HEADERS);
     let decision = port::from_port(&skb, &Maps, skb.ingress());
     if decision.shows_forwarder() {
@@ -65,7 +69,7 @@ fn l2sm_port_rx(ctx: TcContext) -> i32 {
 /// What arrives on the underlay: tc ingress of each underlay device.
 #[classifier]
 fn l2sm_uplink_rx(ctx: TcContext) -> i32 {
-    let skb = Skb::new(&ctx);
+    let skb = Skb::new(&ctx, Program::UplinkRx);
     skb.reach(UPLINK_HEADERS);
     let decision = uplink::from_uplink(&skb, &Maps, skb.ingress());
     match decision.verdict() {
@@ -96,11 +100,52 @@ fn l2sm_uplink_rx(ctx: TcContext) -> i32 {
     }
 }
 
+/// What arrives on the underlay, before the kernel has an skb: XDP of underlay devices, run by the
+/// driver.
+#[xdp(frags)]
+fn l2sm_uplink_xdp(ctx: XdpContext) -> u32 {
+    drop_early(&ctx)
+}
+
+/// The same, run by the kernel. Not declared to take frames in several buffers: a kernel that copies a
+/// frame for a program that does (6.18) forgets its `mac_len`, and tc programs behind it see the frame
+/// without its Ethernet header.
+#[xdp]
+fn l2sm_uplink_xdp_generic(ctx: XdpContext) -> u32 {
+    drop_early(&ctx)
+}
+
+/// Drops what `l2sm_uplink_rx` would drop; all else passes, and is decided there. Counts nothing but
+/// drops.
+#[inline(always)]
+fn drop_early(ctx: &XdpContext) -> u32 {
+    let device = ingress(ctx);
+    let Some(uplink) = Maps.uplink(device) else {
+        return xdp_action::XDP_PASS;
+    };
+    let frame = Received::new(ctx, Mac(uplink.mac));
+    let decision = uplink::from_uplink(&frame, &Maps, device);
+    match decision.verdict() {
+        Verdict::Drop(reason) => {
+            count::dropped(&frame, decision.slot(), reason);
+            xdp_action::XDP_DROP
+        }
+        Verdict::Pass
+        | Verdict::HandUp
+        | Verdict::Pull
+        | Verdict::Deliver { .. }
+        | Verdict::ToVtep(_)
+        | Verdict::Flood(_)
+        | Verdict::Answer { .. }
+        | Verdict::Advertise { .. } => xdp_action::XDP_PASS,
+    }
+}
+
 /// What leaves by the underlay: tc egress of each underlay device. Drops what somebody else sends in
 /// the node's name.
 #[classifier]
 fn l2sm_uplink_tx(ctx: TcContext) -> i32 {
-    let skb = Skb::new(&ctx);
+    let skb = Skb::new(&ctx, Program::UplinkTx);
     let decision = egress::leaves(&skb, &Maps, skb.came_in_by());
     match decision.verdict() {
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
@@ -119,7 +164,7 @@ fn l2sm_uplink_tx(ctx: TcContext) -> i32 {
 /// What came up the slow path: tc ingress of `l2sm-vxlan`. REDIRECT or SHOT, never passed on.
 #[classifier]
 fn l2sm_tunnel_rx(ctx: TcContext) -> i32 {
-    let skb = Skb::new(&ctx);
+    let skb = Skb::new(&ctx, Program::TunnelRx);
     skb.reach(PORT_HEADERS);
     let decision = tunnel::from_tunnel(&skb, &Maps, skb.ingress(), skb.tunnel_key());
     match decision.verdict() {

@@ -1,4 +1,4 @@
-//! Somebody else's tc program: counts the frames that it sees, and lets them pass. Written in
+//! Somebody else's tc or XDP program: counts the frames that it sees, and lets them pass. Written in
 //! instructions, so that it shares nothing with our object.
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
@@ -14,9 +14,14 @@ const PROG_LOAD: libc::c_long = 5;
 const LINK_CREATE: libc::c_long = 28;
 const MAP_TYPE_ARRAY: u32 = 2;
 const PROG_TYPE_SCHED_CLS: u32 = 3;
+const PROG_TYPE_XDP: u32 = 6;
+const XDP: u32 = 37;
 const TCX_INGRESS: u32 = 46;
+/// Return codes that let a frame pass.
+const TC_ACT_UNSPEC: i32 = -1;
+const XDP_PASS: i32 = 2;
 
-/// A counting program on the ingress of a device, behind what is there; gone when dropped.
+/// A counting program on a device; gone when dropped.
 #[derive(Debug)]
 pub struct Counter {
     map: OwnedFd,
@@ -27,10 +32,19 @@ pub struct Counter {
 impl Counter {
     /// Attaches one as most programs do: behind those that are there (tcx, Linux 6.6).
     pub fn attach(netns: &Netns, device: &str) -> Self {
+        Self::attach_as(netns, device, (PROG_TYPE_SCHED_CLS, TCX_INGRESS), TC_ACT_UNSPEC)
+    }
+
+    /// Attaches one as the device's XDP program.
+    pub fn attach_xdp(netns: &Netns, device: &str) -> Self {
+        Self::attach_as(netns, device, (PROG_TYPE_XDP, XDP), XDP_PASS)
+    }
+
+    fn attach_as(netns: &Netns, device: &str, (kind, hook): (u32, u32), pass: i32) -> Self {
         let ifindex = netns.ifindex(device);
         let map = open(MAP_CREATE, &words([MAP_TYPE_ARRAY, 4, 8, 1]));
-        let program = load(&map);
-        let target = [raw(&program), ifindex, TCX_INGRESS, 0, 0, 0, 0, 0];
+        let program = load(&map, kind, pass);
+        let target = [raw(&program), ifindex, hook, 0, 0, 0, 0, 0];
         let link = netns.run(|| open(LINK_CREATE, &words(target)));
         Self { map, _program: program, _link: link }
     }
@@ -47,8 +61,8 @@ impl Counter {
     }
 }
 
-/// Loads: `map[0] += 1; return TC_ACT_UNSPEC`.
-fn load(map: &OwnedFd) -> OwnedFd {
+/// Loads: `map[0] += 1; return pass`.
+fn load(map: &OwnedFd, kind: u32, pass: i32) -> OwnedFd {
     let instruction = |code: u8, registers: u8, offset: i16, immediate: i32| {
         let [o0, o1] = offset.to_ne_bytes();
         let [i0, i1, i2, i3] = immediate.to_ne_bytes();
@@ -64,12 +78,12 @@ fn load(map: &OwnedFd) -> OwnedFd {
         instruction(0x15, 0, 2, 0),                  // if r0 == 0 goto +2
         instruction(0xb7, 0x01, 0, 1),               // r1 = 1
         instruction(0xdb, 0x10, 0, 0),               // lock *(u64 *)r0 += r1
-        instruction(0xb7, 0, 0, -1),                 // r0 = TC_ACT_UNSPEC
+        instruction(0xb7, 0, 0, pass),               // r0 = pass
         instruction(0x95, 0, 0, 0),                  // return
     ];
     let length = u32::try_from(program.len()).expect("short");
     let license = c"GPL";
-    let mut attributes = words([PROG_TYPE_SCHED_CLS, length]);
+    let mut attributes = words([kind, length]);
     attributes.extend(address(program.as_ptr()));
     attributes.extend(address(license.as_ptr()));
     attributes.extend([0; 16]);

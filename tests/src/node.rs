@@ -14,7 +14,7 @@ use l2sm_common::{
 };
 use l2sm_core::{
     diff::diff,
-    image::{Image, Local, LocalPort, Path, Uplink, image},
+    image::{Image, Local, LocalPort, Path, Uplink, Xdp, image},
     instructions::{Host, Instructions, Member, Place, Port, Segment, Vtep},
     model::ObjectKey,
 };
@@ -64,7 +64,8 @@ impl Node {
         let uplink = IfIndex(netns.ifindex("ul0"));
         let mac = netns.mac("ul0");
         let local = Local {
-            uplinks: [(uplink, Uplink { mac: Some(mac), mtu: mtu(&netns, "ul0") })].into(),
+            uplinks: [(uplink, Uplink { mac: Some(mac), mtu: mtu(&netns, "ul0"), xdp: Xdp::Off })]
+                .into(),
             addresses: vec![address.parse().expect("an address")],
             vxlan: Some(IfIndex(netns.ifindex("l2sm-vxlan"))),
             udp_port: UDP_PORT,

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunOptions,
-    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, ProgramArray},
-    programs::{SchedClassifier, TestRun as _},
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
+    programs::{SchedClassifier, TestRun as _, Xdp},
 };
 use l2sm_agent::datapath::OBJECT;
 use l2sm_common::{
     abi,
+    event::{DropEvent, EventLimit},
     forward::memory::MemoryTables,
     maps::{ConfigEntry, DropKey, LocalEntry, PortEntry, Tally, Traffic, port_flags},
+    reason::DropReason,
     wire::{ethernet, ip},
 };
 
@@ -60,7 +62,15 @@ pub struct Ran {
 impl Object {
     /// Loads every program, with small maps; the agent's capacities are tested with the agent.
     pub fn load() -> Self {
+        Self::load_sized(&[])
+    }
+
+    /// The same, with these sizes of maps besides.
+    pub fn load_sized(sizes: &[(&str, u32)]) -> Self {
         let mut loader = EbpfLoader::new();
+        for (name, entries) in sizes {
+            loader.map_max_entries(name, *entries);
+        }
         for name in ["FDB", "NEIGH", "MEMBERS", "DROPS", "FLOOD", "SOURCES", "VTEPS"] {
             loader.map_max_entries(name, 1024);
         }
@@ -72,6 +82,10 @@ impl Object {
             program.load().unwrap_or_else(|error| panic!("{name}: {error:?}"));
             let fd = program.fd().expect("loaded").try_clone().expect("can be duplicated");
             progs.set(index, &fd, 0).expect("within capacity");
+        }
+        for name in [abi::UPLINK_XDP, abi::UPLINK_XDP_GENERIC] {
+            let load = xdp(&mut ebpf, name).load();
+            load.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         }
         Self { ebpf, progs }
     }
@@ -138,6 +152,25 @@ impl Object {
         Some(Ran { code: result.return_value, bytes, mark: word(&after, MARK) })
     }
 
+    /// Runs an XDP program on a frame: its return code, and the frame afterwards.
+    pub fn run_xdp(&mut self, name: &str, bytes: &[u8], ifindex: u32) -> (u32, Vec<u8>) {
+        let length = u32::try_from(bytes.len()).expect("short");
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index.
+        let context: Vec<u8> =
+            [0, length, 0, ifindex, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+        let mut after = vec![0; bytes.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(bytes),
+            data_out: Some(&mut after),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let result = xdp(&mut self.ebpf, name).test_run(options);
+        let result = result.unwrap_or_else(|error| panic!("{bytes:x?}: {error:?}"));
+        after.truncate(usize::try_from(result.data_size_out).expect("small"));
+        (result.return_value, after)
+    }
+
     /// Counters that are not zero, by slot; and zeroes them.
     pub fn take_traffic(&mut self, slots: u32) -> BTreeMap<u32, Traffic> {
         let mut map: PerCpuArray<_, Traffic> = self.map("TRAFFIC");
@@ -165,6 +198,35 @@ impl Object {
             drops.insert(key, values.iter().sum());
         }
         drops
+    }
+
+    /// Runs a program on the same frame many times, in one system call.
+    pub fn repeat(&mut self, program_name: &str, bytes: &[u8], times: u32) {
+        let options =
+            TestRunOptions { data_in: Some(bytes), repeat: times, ..TestRunOptions::default() };
+        let result = program(&mut self.ebpf, program_name).test_run(options);
+        result.unwrap_or_else(|error| panic!("{program_name}: {error:?}"));
+    }
+
+    /// The records of drops in the ring; and takes them out.
+    pub fn take_events(&mut self) -> Vec<DropEvent> {
+        let mut ring: RingBuf<&mut MapData> = self.map("EVENTS");
+        let mut events = Vec::new();
+        while let Some(record) = ring.next() {
+            events.push(DropEvent::from_bytes(&record).expect("a record of ours"));
+        }
+        events
+    }
+
+    /// Records that the ring had no room for.
+    pub fn lost_events(&mut self) -> u64 {
+        let map: PerCpuArray<_, EventLimit> = self.map("EVENT_LIMIT");
+        let numbers = DropReason::ALL.iter().map(|reason| reason.number());
+        let lost = numbers.map(|number| {
+            let cpus = map.get(&number, 0).expect("within capacity");
+            cpus.iter().map(|limit| u64::from(limit.lost)).sum::<u64>()
+        });
+        lost.sum()
     }
 
     /// Whether a port is marked as a forwarder; and forgets it.
@@ -200,6 +262,11 @@ impl Drop for Object {
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
     let program = ebpf.program_mut(name).unwrap_or_else(|| panic!("no program {name}"));
     program.try_into().expect("a classifier")
+}
+
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
+    let program = ebpf.program_mut(name).expect("the object has it");
+    program.try_into().expect("an XDP program")
 }
 
 fn put_word(context: &mut [u8], at: usize, word: u32) {

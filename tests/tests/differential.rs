@@ -2,6 +2,9 @@
 //! mostly near-valid, through `BPF_PROG_TEST_RUN` and through `l2sm_common::forward`: return code,
 //! bytes, mark and every counter are equal.
 
+#[path = "differential/xdp.rs"]
+mod xdp;
+
 use std::{cell::RefCell, collections::BTreeMap};
 
 use l2sm_common::{
@@ -148,7 +151,7 @@ fn tables(devices: &Devices) -> MemoryTables {
             (v4(EXTERNAL), 4),
         ]),
         locals: [v4(LOCAL), LOCAL6].into(),
-        uplinks: BTreeMap::from([(uplink, UplinkEntry { l2_len: 14, flags: 0 })]),
+        uplinks: BTreeMap::from([(uplink, UplinkEntry::new(Some(devices.uplink_mac)))]),
     }
 }
 

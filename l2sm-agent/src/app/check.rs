@@ -1,6 +1,7 @@
 //! `check`: whether this node can do what the agent needs. It changes nothing.
 
 mod firewall;
+mod xdp;
 
 use std::{fmt, io::Write as _, path::Path, process::ExitCode};
 
@@ -135,6 +136,7 @@ fn network(check: &Check) -> Vec<Finding> {
     for link in links.iter().filter(|link| underlay.devices.contains(&link.name)) {
         findings.push(uplink(link));
         findings.push(before_ours(&link.name));
+        findings.push(xdp::look(link, check.xdp));
     }
     findings
 }

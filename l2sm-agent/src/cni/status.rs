@@ -32,7 +32,7 @@ impl<C: Controller, N: Node> Service<C, N> {
             errors,
             networks: networks(&instructions, &outcome, &counters),
             drops: drops(&outcome.slots, &counters),
-            features: self.identity.features.clone(),
+            features: self.identity.features.iter().chain(&outcome.features).cloned().collect(),
         }
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct Session {
     pub(super) welcome: v1::Welcome,
     acked: Option<(Revision, Vec<v1::ObjectError>)>,
     reported: Option<v1::Report>,
+    /// Features that the node always has.
+    features: Vec<String>,
 }
 
 impl Session {
@@ -86,7 +88,9 @@ impl Session {
         };
         admission.welcome(&welcome)?;
         let assembly = Assembly::new(Arc::clone(&held.instructions));
-        Ok(Self { channel, outbound, inbound, assembly, welcome, acked: None, reported: None })
+        let features = identity.features.clone();
+        let (acked, reported) = (None, None);
+        Ok(Self { channel, outbound, inbound, assembly, welcome, acked, reported, features })
     }
 
     /// Follows until the stream ends. `accepted` is called with complete instructions.
@@ -121,7 +125,7 @@ impl Session {
 
     /// Tells what is new in an outcome; true: a revision was acknowledged.
     async fn tell(&mut self, outcome: &Outcome) -> Result<bool, SessionError> {
-        let report = report(outcome);
+        let report = report(outcome, &self.features);
         if self.reported.as_ref() != Some(&report) {
             send(&self.outbound, v1::from_agent::Message::Report(report.clone())).await?;
             self.reported = Some(report);
@@ -173,7 +177,7 @@ fn hello(
 }
 
 /// What the node is now; of MTU and addresses, nothing where there is none.
-fn report(outcome: &Outcome) -> v1::Report {
+fn report(outcome: &Outcome, features: &[String]) -> v1::Report {
     let conditions = outcome.conditions.iter().map(|condition| v1::NodeCondition {
         r#type: condition.kind.to_owned(),
         status: condition.holds,
@@ -184,7 +188,7 @@ fn report(outcome: &Outcome) -> v1::Report {
         conditions: conditions.collect(),
         vtep_addresses: addresses(&outcome.vteps),
         underlay_mtu: outcome.underlay_mtu,
-        features: Vec::new(),
+        features: features.iter().chain(&outcome.features).cloned().collect(),
     }
 }
 

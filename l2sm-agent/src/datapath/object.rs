@@ -1,6 +1,9 @@
 //! The object: programs and maps as built for the kernel.
 
-use aya::{Ebpf, EbpfLoader, programs::SchedClassifier};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{ProgramError, SchedClassifier},
+};
 use l2sm_common::abi;
 use l2sm_core::image::Program;
 
@@ -13,7 +16,7 @@ pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "
 pub(super) fn load_object(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     let directory = pins.maps();
     let mut loader = EbpfLoader::new();
-    for map in layout::ALL {
+    for map in layout::all() {
         loader.map_pin_path(map.name, directory.join(map.name));
     }
     for (name, entries) in capacities {
@@ -51,10 +54,13 @@ pub(super) fn set_tail_calls(maps: &mut Maps, object: &mut Ebpf) -> Result<(), D
     Ok(())
 }
 
-/// The kernel's number of a loaded program.
-pub(super) fn program_id(object: &Ebpf, program: Program) -> Result<u32, DatapathError> {
+/// The kernel's number of a program; `None`: it is not loaded.
+pub(super) fn program_id(object: &Ebpf, program: Program) -> Result<Option<u32>, DatapathError> {
     let name = program.name();
     let missing = || DatapathError::Object(format!("it has no program {name}"));
-    let info = object.program(name).ok_or_else(missing)?.info();
-    Ok(info.map_err(|error| DatapathError::program(name, error))?.id())
+    match object.program(name).ok_or_else(missing)?.info() {
+        Ok(info) => Ok(Some(info.id())),
+        Err(ProgramError::NotLoaded) => Ok(None),
+        Err(error) => Err(DatapathError::program(name, error)),
+    }
 }

@@ -21,7 +21,7 @@ use super::{
     netns::Netns,
     routes::{self, Route},
     socket::Conversation,
-    underlay::Underlay,
+    underlay::{Underlay, XdpMode},
     veths::{self, Wanted},
 };
 
@@ -51,6 +51,8 @@ pub struct Settings {
     pub udp_port: u16,
     /// Mark bit of the slow path.
     pub mark: u32,
+    /// Where frames are dropped by XDP.
+    pub xdp: XdpMode,
 }
 
 #[derive(Clone, Debug)]
@@ -159,7 +161,7 @@ impl Links for KernelLinks {
         self.keep_hops(&hops, &known, settled);
         Ok(Local {
             ports: BTreeMap::new(),
-            uplinks: self.settings.underlay.uplinks(&present),
+            uplinks: self.settings.underlay.uplinks(&present, self.settings.xdp),
             addresses: self.settings.underlay.addresses.clone(),
             paths: ways
                 .into_iter()

@@ -42,6 +42,8 @@ pub struct Link {
     pub no_auto_address: bool,
     /// What a vxlan device does.
     pub vxlan: Option<Vxlan>,
+    /// It belongs to a piece of hardware, or of a virtual machine's.
+    pub has_parent: bool,
 }
 
 /// What a vxlan device does.
@@ -158,6 +160,7 @@ fn read_attribute(link: &mut Link, attribute: LinkAttribute, ethernet: bool) {
         LinkAttribute::Controller(index) => link.controller = Some(index),
         LinkAttribute::Link(index) => link.peer = Some(index),
         LinkAttribute::LinkNetNsId(_id) => link.peer_elsewhere = true,
+        LinkAttribute::ParentDevName(_name) => link.has_parent = true,
         LinkAttribute::Address(bytes) if ethernet => {
             link.mac = bytes.first_chunk::<6>().map(|mac| Mac(*mac));
         }

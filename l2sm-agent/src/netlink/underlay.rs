@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use clap::ValueEnum;
 use l2sm_common::ids::IfIndex;
-use l2sm_core::image::Uplink;
+use l2sm_core::image::{Uplink, Xdp};
 use thiserror::Error;
 
 use super::{
@@ -24,6 +25,33 @@ pub struct Underlay {
     /// The addresses are those that were named (`--vtep-ip`). Else each device has the one at the same
     /// place, and brings another when that one goes.
     pub named: bool,
+}
+
+/// Where `l2sm_uplink_xdp` runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum XdpMode {
+    /// Native on devices of hardware whose driver takes it, else nowhere
+    #[default]
+    Auto,
+    /// By the driver of every underlay device
+    Native,
+    /// By the kernel, on every underlay device
+    Generic,
+    /// Nowhere
+    Off,
+}
+
+impl XdpMode {
+    /// How a device runs it. One without hardware behind it (a veth, a bridge, a tunnel) would lose
+    /// its offloads, or has no driver that could.
+    pub fn on(self, link: &Link) -> Xdp {
+        match self {
+            Self::Auto if link.has_parent => Xdp::IfTaken,
+            Self::Auto | Self::Off => Xdp::Off,
+            Self::Native => Xdp::Native,
+            Self::Generic => Xdp::Generic,
+        }
+    }
 }
 
 /// Why there is no underlay.
@@ -119,11 +147,12 @@ impl Underlay {
     }
 
     /// The devices that exist now.
-    pub fn uplinks(&self, present: &[Link]) -> BTreeMap<IfIndex, Uplink> {
+    pub fn uplinks(&self, present: &[Link], mode: XdpMode) -> BTreeMap<IfIndex, Uplink> {
+        let uplink = |link: &Link| Uplink { mac: link.mac, mtu: link.mtu, xdp: mode.on(link) };
         present
             .iter()
             .filter(|link| self.devices.contains(&link.name))
-            .map(|link| (IfIndex(link.index), Uplink { mac: link.mac, mtu: link.mtu }))
+            .map(|link| (IfIndex(link.index), uplink(link)))
             .collect()
     }
 }
@@ -293,6 +322,18 @@ mod tests {
         let faults = chosen.follow(&links, &[(2, "192.0.2.9".parse().unwrap())]);
         assert_eq!(faults, ["VTEP address 192.0.2.1: no device of this node has it"]);
         assert_eq!(chosen.addresses, [named]);
+    }
+
+    #[test]
+    fn left_to_choose_only_hardware_runs_xdp() {
+        let veth = Link { kind: "veth".to_owned(), ..Link::default() };
+        let nic = Link { has_parent: true, ..Link::default() };
+        let on = |link: &Link| {
+            [XdpMode::Auto, XdpMode::Native, XdpMode::Generic, XdpMode::Off]
+                .map(|mode| mode.on(link))
+        };
+        assert_eq!(on(&nic), [Xdp::IfTaken, Xdp::Native, Xdp::Generic, Xdp::Off]);
+        assert_eq!(on(&veth), [Xdp::Off, Xdp::Native, Xdp::Generic, Xdp::Off]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use l2sm_core::image::Image;
 
-use crate::state::{MAP_FULL, NodeCondition, SLOW_PATH_BLOCKED, UNDERLAY_MISSING};
+use crate::state::{MAP_FULL, NodeCondition, SLOW_PATH_BLOCKED, UNDERLAY_MISSING, XDP_MISSING};
 
 /// `SlowPathBlocked`.
 pub(super) fn slow_path(blocked: bool, port: u16) -> NodeCondition {
@@ -28,6 +28,17 @@ pub(super) fn underlay(faults: &[String]) -> NodeCondition {
         holds: !faults.is_empty(),
         reason,
         message: faults.join("; "),
+    }
+}
+
+/// `XDPMissing`.
+pub(super) fn xdp(without: &[String]) -> NodeCondition {
+    let reason = if without.is_empty() { "NothingMissing" } else { "DeviceRefuses" };
+    NodeCondition {
+        kind: XDP_MISSING,
+        holds: !without.is_empty(),
+        reason,
+        message: without.join("; "),
     }
 }
 

@@ -3,6 +3,7 @@
 use l2sm_common::{
     abi,
     ids::ip16_from_v4,
+    mac::Mac,
     maps::{
         ConfigEntry, FdbEntry, FdbKey, FloodChunk, FloodEntry, FloodKey, HEADER_CAPACITY,
         LocalEntry, MemberEntry, MemberKey, NeighEntry, NeighKey, PATHS_MAX, PathEntry, PortEntry,
@@ -24,7 +25,7 @@ pub(crate) fn full_image() -> Image {
     let list = FloodKey { flood_id: 9, chunk: 0 };
     Image {
         config: Some(CONFIG),
-        uplinks: [(uplink.0, UplinkEntry { l2_len: 14, flags: 0 })].into(),
+        uplinks: [(uplink.0, UplinkEntry::new(Some(Mac([2; 6]))))].into(),
         locals: [(address, LocalEntry { flags: 0 })].into(),
         vteps: [(1, VTEP), (u32::MAX, VTEP)].into(),
         sources: [([1; 16], 1)].into(),

@@ -130,7 +130,8 @@ impl fmt::Display for Change {
             ),
             Self::ClearConfig => f.write_str("clear CONFIG"),
             Self::PutUplink(device, uplink) => {
-                write!(f, "put UPLINKS device {device}: link-layer header {}", uplink.l2_len)
+                let (length, mac) = (uplink.l2_len, Mac(uplink.mac));
+                write!(f, "put UPLINKS device {device}: link-layer header {length}, {mac}")
             }
             Self::DeleteUplink(device) => write!(f, "delete UPLINKS device {device}"),
             Self::PutLocal(address, _) => write!(f, "put LOCALS {}", ip_from_16(*address)),

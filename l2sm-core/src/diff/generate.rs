@@ -115,7 +115,7 @@ fn write_referrers(image: &mut Image, (sources, members, stations): &Referrers) 
 fn write_node(image: &mut Image, (config, uplinks, neigh, ports): &Node) {
     image.config = config.map(|port| ConfigEntry { port, ..CONFIG });
     for (device, l2_len) in uplinks {
-        let entry = UplinkEntry { l2_len: *l2_len, flags: 0 };
+        let entry = UplinkEntry { l2_len: *l2_len, ..UplinkEntry::new(None) };
         image.uplinks.insert(*device, entry);
         image.locals.insert(ip16_from_v4(device.to_be_bytes()), LocalEntry { flags: 0 });
     }

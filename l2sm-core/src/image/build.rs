@@ -64,10 +64,13 @@ fn write_node(local: &Local, image: &mut Image) {
         flags: if local.slow_path_blocked { config_flags::SLOW_PATH_BLOCKED } else { 0 },
     });
     for (device, uplink) in &local.uplinks {
-        let l2_len = if uplink.mac.is_some() { ETHERNET_LEN } else { 0 };
-        image.uplinks.insert(device.0, UplinkEntry { l2_len, flags: 0 });
+        image.uplinks.insert(device.0, UplinkEntry::new(uplink.mac));
         image.hooks.insert(Hook { device: *device, program: Program::UplinkRx });
         image.hooks.insert(Hook { device: *device, program: Program::UplinkTx });
+        // What is no Ethernet has no destination to tell whose a frame is.
+        if let Some(program) = uplink.mac.and(uplink.xdp.program()) {
+            image.hooks.insert(Hook { device: *device, program });
+        }
     }
     for address in &local.addresses {
         image.locals.insert(ip16(*address), LocalEntry { flags: 0 });
@@ -76,9 +79,6 @@ fn write_node(local: &Local, image: &mut Image) {
         image.hooks.insert(Hook { device, program: Program::TunnelRx });
     }
 }
-
-/// Length of an Ethernet header without tags, bytes.
-const ETHERNET_LEN: u32 = 14;
 
 /// An image in the making.
 struct Builder<'a> {

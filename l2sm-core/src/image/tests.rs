@@ -42,6 +42,31 @@ fn a_port_waits_for_its_device() {
 }
 
 #[test]
+fn an_ethernet_uplink_drops_by_xdp_as_it_is_told() {
+    let program = |xdp, mac| {
+        let mut local = local();
+        local.uplinks.insert(IfIndex(2), Uplink { mac, mtu: 1500, xdp });
+        let (image, _) = image(&Instructions::default(), &local, &Image::default());
+        let found = image.hooks.iter().find(|hook| hook.program.is_xdp());
+        assert!(found.is_none_or(|hook| hook.device == IfIndex(2)));
+        found.map(|hook| hook.program)
+    };
+    let ethernet = Some(mac(11));
+    assert_eq!(program(Xdp::Off, ethernet), None);
+    assert_eq!(program(Xdp::IfTaken, ethernet), Some(Program::UplinkXdp));
+    assert_eq!(program(Xdp::Native, ethernet), Some(Program::UplinkXdp));
+    assert_eq!(program(Xdp::Generic, ethernet), Some(Program::UplinkXdpGeneric));
+    assert_eq!(program(Xdp::Generic, None), None, "a tunnel device has no MAC to compare");
+}
+
+#[test]
+fn an_uplinks_mac_is_in_its_entry() {
+    let (image, _) = image(&Instructions::default(), &local(), &Image::default());
+    assert_eq!(image.uplinks[&2], UplinkEntry::new(Some(mac(11))));
+    assert_eq!((image.uplinks[&2].l2_len, image.uplinks[&2].mac), (14, mac(11).0));
+}
+
+#[test]
 fn a_remote_station_is_behind_its_vtep() {
     let (image, problems) = image(&instructions(), &local(), &Image::default());
     assert_eq!(problems, []);
@@ -350,7 +375,7 @@ fn local() -> Local {
     };
     Local {
         ports: [(key("a"), LocalPort { device: IfIndex(4), peer: true })].into(),
-        uplinks: [(IfIndex(2), Uplink { mac: Some(mac(11)), mtu: 1500 })].into(),
+        uplinks: [(IfIndex(2), Uplink { mac: Some(mac(11)), mtu: 1500, xdp: Xdp::Off })].into(),
         addresses: vec!["192.0.2.1".parse().unwrap()],
         paths: [("192.0.2.2".parse().unwrap(), vec![path])].into(),
         vxlan: Some(IfIndex(3)),

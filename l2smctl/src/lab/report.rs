@@ -91,7 +91,7 @@ pub(crate) fn next_steps(state: &State) -> String {
     lines.push("  l2smctl get networks,attachments,nodes --server lab".to_owned());
     if let Some(node) = state.plan.nodes.first() {
         lines.push(format!("  l2smctl status --socket {}", node.socket().display()));
-        let map = node.bpffs().join("v1/maps/FDB");
+        let map = node.bpffs().join(format!("v{}/maps/FDB", l2sm_core::image::ABI));
         lines.push(format!("  bpftool map dump pinned {}", map.display()));
     }
     lines.push("  l2smctl lab down".to_owned());

@@ -1,6 +1,7 @@
 //! The lab, by way of `l2smctl`.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -164,9 +165,12 @@ impl Node {
         })
     }
 
-    /// Where a map of its agent is pinned.
+    /// Where a map of its agent is pinned: in the one directory that is named after a layout.
     pub(crate) fn map(&self, name: &str) -> String {
-        format!("{}/v1/maps/{name}", self.bpffs)
+        let entries = fs::read_dir(&self.bpffs).into_iter().flatten().filter_map(Result::ok);
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let version = names.max_by_key(|name| name.strip_prefix('v')?.parse::<u32>().ok());
+        format!("{}/{}/maps/{name}", self.bpffs, version.unwrap_or_default())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::datapath::{DatapathError, bpffs::Pins, error::chain};
 /// The links that have a pin and a device. A pin whose link holds no device any more is removed.
 pub(super) fn attached(pins: &Pins, config_id: u32) -> Result<Vec<Attached>, DatapathError> {
     let mut attached = Vec::new();
-    for hook in pins.hooks()? {
+    for hook in pins.hooks()?.into_iter().filter(|hook| !hook.program.is_xdp()) {
         match open(hook, pins)? {
             Pin::Live { program, .. } => {
                 let same_maps = uses_map(&program, config_id);

@@ -1,0 +1,116 @@
+//! A frame over `xdp_md`: as the device brings it, before the kernel has an skb.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::XdpContext,
+};
+use l2sm_common::{event::Program, frame::Frame, ids::IfIndex, mac::Mac};
+
+use crate::{
+    event::Recorded,
+    skb::{Errno, result},
+};
+
+/// The running program's frame. It knows less than [`Skb`](crate::skb::Skb): a tag that the device
+/// took off is not seen, and neither is that the kernel aggregated it (generic XDP runs after GRO).
+pub(crate) struct Received {
+    md: *mut xdp_md,
+    /// The MAC address of the device.
+    own: Mac,
+}
+
+/// Reads a field of the context.
+macro_rules! field {
+    ($self:ident.$field:ident) => {{
+        // SAFETY: the context pointer is valid for the run, so the field is inside its object.
+        let place = unsafe { &raw const (*$self.md).$field };
+        // SAFETY: the place is valid, and the verifier checks that it may be read. Volatile: the
+        // compiler must not merge or move context accesses, which the verifier refuses.
+        unsafe { ptr::read_volatile(place) }
+    }};
+}
+
+impl Received {
+    /// The frame of a program that runs on a device with this MAC address.
+    #[inline(always)]
+    pub(crate) fn new(ctx: &XdpContext, own: Mac) -> Self {
+        Self { md: ctx.ctx, own }
+    }
+}
+
+/// The device that a frame came in by.
+#[inline(always)]
+pub(crate) fn ingress(ctx: &XdpContext) -> IfIndex {
+    IfIndex(ctx.ingress_ifindex() as u32)
+}
+
+impl Recorded for Received {
+    #[inline(always)]
+    fn program(&self) -> Program {
+        Program::UplinkXdp
+    }
+
+    #[inline(always)]
+    fn device(&self) -> IfIndex {
+        IfIndex(field!(self.ingress_ifindex))
+    }
+
+    #[inline(always)]
+    fn packets(&self) -> u64 {
+        1
+    }
+
+    #[inline(always)]
+    unsafe fn copy_start(&self, to: *mut c_void, length: u32) -> Result<(), Errno> {
+        // SAFETY: the caller says that `length` bytes can be written there.
+        result(unsafe { bpf_xdp_load_bytes(self.md, 0, to, length) })
+    }
+}
+
+impl Frame for Received {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let at = field!(self.data) as usize + offset;
+        if at + N > field!(self.data_end) as usize {
+            return None;
+        }
+        // SAFETY: `at..at + N` lies inside the packet's first buffer (checked above, and again by the
+        // verifier); `[u8; N]` has alignment one.
+        Some(unsafe { ptr::with_exposed_provenance::<[u8; N]>(at).read() })
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context of the running program.
+        unsafe { bpf_xdp_get_buff_len(self.md) as u32 }
+    }
+
+    #[inline(always)]
+    fn gso_size(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn has_tag(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn flow_hash(&self) -> u32 {
+        0
+    }
+
+    /// As `eth_type_trans` sets `PACKET_HOST`: neither a group's nor another's MAC.
+    #[inline(always)]
+    fn is_for_host(&self) -> bool {
+        self.load::<6>(0) == Some(self.own.0)
+    }
+
+    #[inline(always)]
+    fn mark(&self) -> u32 {
+        0
+    }
+}
