@@ -17,7 +17,7 @@ pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
             no_segment(key.vni, actual).or_else(|| no_vtep(member.vtep, actual))
         }
         Change::PutFdb(key, entry) => no_segment(key.vni, actual).or_else(|| {
-            target(entry).filter(|id| !actual.vteps.contains_key(id)).map(vtep_missing)
+            target(*entry).filter(|id| !actual.vteps.contains_key(id)).map(vtep_missing)
         }),
         Change::PutNeigh(key, _) => no_segment(key.vni, actual),
         Change::PutPort(_, port) => no_segment(port.vni, actual),
@@ -31,7 +31,21 @@ pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
         Change::DeleteFlood(key) => {
             is_needed(*key, actual).then(|| format!("flood list {} is in use", key.flood_id))
         }
-        _ => None,
+        Change::PutConfig(_)
+        | Change::ClearConfig
+        | Change::PutUplink(..)
+        | Change::DeleteUplink(_)
+        | Change::PutLocal(..)
+        | Change::DeleteLocal(_)
+        | Change::PutVtep(..)
+        | Change::DeleteSource(_)
+        | Change::DeleteSegment(_)
+        | Change::DeleteMember(_)
+        | Change::DeleteFdb(_)
+        | Change::DeleteNeigh(_)
+        | Change::DeletePort(_)
+        | Change::Attach(_)
+        | Change::Detach(_) => None,
     }
 }
 
@@ -39,7 +53,7 @@ pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
 /// `None`: there is none.
 pub fn dangling(image: &Image) -> Option<String> {
     let stations = image.fdb.iter().filter_map(|(key, entry)| {
-        let id = target(entry).filter(|id| !image.vteps.contains_key(id))?;
+        let id = target(*entry).filter(|id| !image.vteps.contains_key(id))?;
         Some(format!("{key:?}: VTEP {id}"))
     });
     let members = image.members.iter().filter(|(_, member)| !has_vtep(member.vtep, image));
@@ -78,7 +92,7 @@ fn is_needed(key: FloodKey, actual: &Image) -> bool {
 fn is_target(id: u32, actual: &Image) -> bool {
     actual.members.values().any(|member| member.vtep == id)
         || actual.sources.values().any(|source| *source == id)
-        || actual.fdb.values().any(|entry| target(entry) == Some(id))
+        || actual.fdb.values().any(|entry| target(*entry) == Some(id))
         || actual.flood.values().any(|chunk| receivers(chunk).any(|receiver| receiver == id))
 }
 
@@ -89,7 +103,7 @@ fn receivers(chunk: &FloodChunk) -> impl Iterator<Item = u32> {
 }
 
 /// The VTEP that a known address is behind.
-fn target(entry: &FdbEntry) -> Option<u32> {
+fn target(entry: FdbEntry) -> Option<u32> {
     (entry.kind == target_kind::VTEP).then_some(entry.target)
 }
 
