@@ -2,6 +2,7 @@
 //! agent per node, all of them the real programs with the flags of their `--help`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -234,6 +235,26 @@ impl Cluster {
         self.nodes[node].join(&self.underlay);
     }
 
+    /// Frames dropped on all nodes, by reason.
+    pub fn drops(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for node in &self.nodes {
+            for drops in node.status()["drops"].as_array().into_iter().flatten() {
+                let reason = drops["reason"].as_str().expect("a reason").to_owned();
+                *sums.entry(reason).or_default() += drops["packets"].as_u64().expect("a count");
+            }
+        }
+        sums.retain(|_reason, packets| *packets > 0);
+        sums
+    }
+
+    /// Checks that nothing was dropped on any node but for these reasons, this often.
+    pub fn assert_drops(&self, expected: &[(&str, u64)]) {
+        let expected: BTreeMap<String, u64> =
+            expected.iter().map(|(reason, packets)| ((*reason).to_owned(), *packets)).collect();
+        assert_eq!(self.drops(), expected, "frames dropped, by reason");
+    }
+
     /// The controller's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("controller.log")).unwrap_or_default()
@@ -366,6 +387,14 @@ impl ClusterNode {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "status: {error}");
         serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// A counter of a network here, as `status` calls it: `fromPort`, `toVtep`, ...
+    pub fn counted(&self, network: &str, counter: &str) -> u64 {
+        let status = self.status();
+        let networks = status["networks"].as_array().cloned().unwrap_or_default();
+        let found = networks.iter().find(|of| of["network"] == format!("default/{network}"));
+        found.and_then(|of| of[counter].as_u64()).unwrap_or_else(|| panic!("{counter}: {status}"))
     }
 
     /// Frames dropped for a reason, over all networks.

@@ -100,4 +100,5 @@ fn unknown_unicast_is_dropped_and_counted() {
 
     assert_eq!(destinations(&listener, 1), BTreeMap::new());
     assert_eq!(node.dropped(Some(VNI), DropReason::UnknownUnicast), 1);
+    assert_eq!(node.drops().len(), 1, "and for nothing else");
 }

@@ -112,18 +112,6 @@ impl Lab {
         pods.chain([(NETWORKS, lonely)]).collect()
     }
 
-    /// Drops on both nodes, by reason.
-    fn drops(&self) -> BTreeMap<String, u64> {
-        let mut sums = BTreeMap::new();
-        for node in &self.cluster.nodes {
-            for drop in node.status()["drops"].as_array().cloned().unwrap_or_default() {
-                let reason = drop["reason"].as_str().unwrap().to_owned();
-                *sums.entry(reason).or_default() += drop["packets"].as_u64().unwrap();
-            }
-        }
-        sums
-    }
-
     /// Checks that everything sent was delivered, or dropped and counted, and nothing else.
     fn settle(
         &self,
@@ -133,7 +121,7 @@ impl Lab {
     ) {
         let expected = account.dropped.clone();
         wait::until_equal("drops by reason", &expected, || {
-            let after = self.drops();
+            let after = self.cluster.drops();
             let moved = DropReason::ALL.iter().map(|reason| {
                 let label = reason.label();
                 let of = |sums: &BTreeMap<String, u64>| sums.get(label).copied().unwrap_or(0);
@@ -236,7 +224,7 @@ fn hostile_pods_reach_only_their_own_network() {
     let lab = lab();
     let vnis: Vec<_> = (0..=NETWORKS).map(|network| lab.vni(network)).collect();
     let listeners = lab.listeners();
-    let before = lab.drops();
+    let before = lab.cluster.drops();
     let mut account = Account::default();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for _ in 0..FROM_EACH_POD / BURST {
@@ -300,7 +288,7 @@ fn a_host_of_the_underlay_reaches_no_network_but_in_a_members_name() {
     let outer = [lab.cluster.nodes[0].netns.mac("eth0"), host.mac("eth0")];
     let sender = Probe::open(&host, "eth0");
     let listeners = lab.listeners();
-    let before = lab.drops();
+    let before = lab.cluster.drops();
     let mut account = Account::default();
     let mut random = Random(0xdead_beef_cafe_f00d);
     for _ in 0..FROM_UNDERLAY / BURST {

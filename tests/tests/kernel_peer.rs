@@ -111,6 +111,7 @@ fn a_second_network_with_the_same_addresses_sees_nothing() {
     assert_eq!(lab.pod.netns.ping("10.0.0.2", 5), 5);
     let refused = lab.ours.dropped(Some(OTHER), DropReason::VtepNotInSegment);
     assert!(refused > 0, "{:?}", lab.ours.drops());
+    assert_eq!(lab.ours.drops().len(), 1, "and for nothing else");
     assert_eq!(lab.ours.traffic(OTHER).to_port.packets, 0);
 }
 

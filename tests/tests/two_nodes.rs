@@ -1,6 +1,6 @@
 //! Two nodes, real programs, nothing but the flags that users have.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use l2sm_tests::{
     cluster::Cluster,
@@ -42,7 +42,7 @@ fn pods_of_a_network_talk_across_nodes_and_networks_stay_apart() {
         let foreign = |bytes: &[u8]| bytes.windows(marker.len()).any(|part| part == marker);
         assert_eq!(listener.receive(1, Duration::from_millis(300), foreign).len(), 0);
     }
-    assert_eq!(cluster.nodes[0].dropped("unknown_unicast"), dropped + 100);
+    cluster.assert_drops(&[("unknown_unicast", dropped + 100)]);
 }
 
 #[test]
@@ -58,6 +58,11 @@ fn a_broadcast_reaches_every_pod_of_its_network_once() {
     let broadcast = l2sm_common::mac::Mac::BROADCAST;
     let frame = frames::ethernet(broadcast, pods[0].mac(), 0x88b5, b"to all of blue, once each");
 
+    let counters = ["fromPort", "toPort", "toVtep", "fromVtep"];
+    let counted =
+        |counter| cluster.nodes.iter().map(|node| node.counted("blue", counter)).collect();
+    let before: BTreeMap<_, Vec<u64>> = counters.map(|counter| (counter, counted(counter))).into();
+
     for _ in 0..10 {
         listeners[0].send(&frame);
     }
@@ -68,6 +73,15 @@ fn a_broadcast_reaches_every_pod_of_its_network_once() {
         assert_eq!(listener.receive(11, patience, is_it).len(), 10);
     }
     assert_eq!(outside.receive(1, patience, is_it).len(), 0);
+    let copies = |counter: &str| {
+        let after = cluster.nodes.iter().map(|node| node.counted("blue", counter));
+        after.zip(&before[counter]).map(|(after, before)| after - before).collect::<Vec<_>>()
+    };
+    assert_eq!(copies("fromPort"), [10, 0, 0]);
+    assert_eq!(copies("toPort"), [10, 20, 10], "each pod but the sender");
+    assert_eq!(copies("toVtep"), [20, 0, 0], "each other node");
+    assert_eq!(copies("fromVtep"), [0, 10, 10]);
+    cluster.assert_drops(&[]);
 }
 
 #[test]
@@ -94,6 +108,18 @@ fn agents_killed_ten_times_under_traffic_lose_nothing() {
     println!("{account:?}");
     assert!(account.sent > u64::from(RATE), "{account:?}");
     assert_eq!(account, Account { sent: account.sent, lost: 0, doubled: 0 });
+    assert_counted(&cluster, account);
+}
+
+/// Every datagram of a flow from the first node to the second is counted at each step, and nothing was
+/// dropped. A few more frames are the pods' own.
+fn assert_counted(cluster: &Cluster, account: Account) {
+    for (node, counter) in [(0, "fromPort"), (0, "toVtep"), (1, "fromVtep"), (1, "toPort")] {
+        let counted = cluster.nodes[node].counted("blue", counter);
+        let most = account.sent + 200;
+        assert!((account.sent..most).contains(&counted), "{counter}: {counted}, {account:?}");
+    }
+    cluster.assert_drops(&[]);
 }
 
 #[test]
@@ -114,6 +140,7 @@ fn a_killed_controller_stops_no_traffic_and_forgets_nothing() {
 
     let account = flow.finish();
     assert_eq!(account, Account { sent: account.sent, lost: 0, doubled: 0 });
+    assert_counted(&cluster, account);
     let names = |objects: &[serde_json::Value]| -> Vec<_> {
         objects.iter().map(|object| object["spec"].clone()).collect()
     };
