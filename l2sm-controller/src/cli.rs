@@ -188,6 +188,7 @@ impl Serve {
         if let Some(tls) = tls {
             listener = listener.with_tls(tls);
         }
+        let scraped_at = metrics.as_ref().and_then(|metrics| metrics.address().ok());
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -203,6 +204,7 @@ impl Serve {
         info!(
             version = VERSION,
             address = %listener.address,
+            metrics = scraped_at.map(tracing::field::display),
             tls = secure,
             source = hub.source(),
             epoch = hub.epoch(),
