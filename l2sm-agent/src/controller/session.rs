@@ -72,7 +72,7 @@ impl Session {
     ) -> Result<Self, SessionError> {
         let (outbound, queue) = mpsc::channel(QUEUE);
         let hello = hello(identity, held, admission, outcome);
-        send(&outbound, v1::from_agent::Message::Hello(hello)).await?;
+        Box::pin(send(&outbound, v1::from_agent::Message::Hello(hello))).await?;
         let mut client = v1::dataplane_client::DataplaneClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_MAX);
         let greeting = async {

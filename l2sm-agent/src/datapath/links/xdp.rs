@@ -63,9 +63,10 @@ pub(super) fn attach(object: &mut Ebpf, hook: Hook, pins: &Pins) -> Result<(), D
         return Err(DatapathError::XdpTaken { device, program: running.named() });
     }
     let program = load(object, hook.program)?;
-    let (mode, way) = match hook.program {
-        Program::UplinkXdpGeneric => (XdpMode::Skb, "generic"),
-        _ => (XdpMode::Driver, "native"),
+    let (mode, way) = if matches!(hook.program, Program::UplinkXdpGeneric) {
+        (XdpMode::Skb, "generic")
+    } else {
+        (XdpMode::Driver, "native")
     };
     let link = program.attach_to_if_index(hook.device.0, mode);
     let link =
