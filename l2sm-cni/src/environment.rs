@@ -127,9 +127,9 @@ fn check_ifname(name: String) -> Result<String, Failure> {
 
 /// The pod's namespace in `CNI_ARGS`.
 fn find_namespace(text: &str) -> Option<String> {
-    let pairs = text.split(';').filter_map(|pair| pair.split_once('='));
-    let values = pairs.filter(|(key, value)| *key == NAMESPACE && !value.is_empty());
-    values.last().map(|(_key, value)| value.to_owned())
+    let mut pairs = text.split(';').filter_map(|pair| pair.split_once('='));
+    let found = pairs.rfind(|(key, value)| *key == NAMESPACE && !value.is_empty());
+    found.map(|(_key, value)| value.to_owned())
 }
 
 /// `KEY=VALUE;...`. As the specification's own library does, a key that is not known is an error

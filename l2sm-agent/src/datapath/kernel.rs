@@ -157,20 +157,16 @@ impl Datapath for KernelDatapath {
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
-        match change {
-            Change::Attach(hook) => {
-                self.links.attach(*hook)?;
-                self.note(*hook)
-            }
-            Change::Detach(hook) => {
-                self.links.detach(*hook)?;
-                self.note(*hook)
-            }
-            _ => {
-                self.maps.apply(change)?;
-                self.older.apply(change)
-            }
+        if let Change::Attach(hook) = change {
+            self.links.attach(*hook)?;
+            return self.note(*hook);
         }
+        if let Change::Detach(hook) = change {
+            self.links.detach(*hook)?;
+            return self.note(*hook);
+        }
+        self.maps.apply(change)?;
+        self.older.apply(change)
     }
 
     fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError> {
