@@ -4,6 +4,7 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use l2sm_common::{
+    event::{CAPTURE, Program},
     forward::uplink::from_uplink,
     frame::Bytes,
     ids::IfIndex,
@@ -134,6 +135,26 @@ fn a_jumbo_frame_in_several_buffers_is_judged_by_its_headers() {
             let dropped: Vec<_> = object.take_drops().into_iter().collect();
             let reason = DropReason::UnknownVtep.number();
             assert_eq!(dropped, [(DropKey { slot: 0, reason }, 1)]);
+        }
+    });
+}
+
+#[test]
+fn a_drop_by_xdp_is_recorded_with_the_frame() {
+    let devices = devices();
+    devices.netns.run(|| {
+        let mut object = loaded(&devices);
+        for payload in [100, 8_000] {
+            let stranger = tunnel(&devices, [203, 0, 113, 1], payload);
+            assert_eq!(object.run_xdp(abi::UPLINK_XDP, &stranger, devices.uplink).0, DROP);
+            let [event] = object.take_events().try_into().expect("one record");
+            let length = u32::try_from(stranger.len()).unwrap();
+            assert_eq!(
+                (event.program, event.ifindex),
+                (Program::UplinkXdp.number(), devices.uplink)
+            );
+            assert_eq!((event.reason, event.length), (DropReason::UnknownVtep.number(), length));
+            assert_eq!(&event.frame[..], &stranger[..CAPTURE]);
         }
     });
 }
