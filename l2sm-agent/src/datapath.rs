@@ -11,6 +11,8 @@ mod generation;
 mod kernel;
 mod layout;
 mod links;
+#[cfg(feature = "log")]
+mod log;
 mod maps;
 mod memory;
 mod object;
@@ -32,11 +34,14 @@ pub use self::{
     events::{Events, LostEvents, device_of},
     generation::Generation,
     kernel::KernelDatapath,
-    links::{Attaching, XdpRunning, running_xdp},
+    links::{Attaching, ForeignFilter, XdpRunning, foreign_filters, running_xdp},
     memory::MemoryDatapath,
     object::OBJECT,
     trial::{Trial, try_programs},
 };
+
+#[cfg(feature = "log")]
+pub use self::object::LOG_OBJECT;
 
 /// Entries that maps hold at most, by name.
 pub type Capacities = BTreeMap<&'static str, u32>;

@@ -3,12 +3,14 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
     process::{Command, Output},
     time::{Duration, Instant},
 };
 
 use l2sm_tests::{
     cluster::{Cluster, program},
+    counter::Counter,
     flow::send_segmented,
     netns::Netns,
     stream::transfer,
@@ -171,7 +173,7 @@ fn metrics_count_and_readiness_outlasts_the_controller() {
     cluster.network("blue", "10.10.0.0/24");
     let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
     let blue = |family: &str, direction: &str| {
-        format!("{family}{{network=\"default/blue\",direction=\"{direction}\"}}")
+        format!("{family}{{node=\"n1\",network=\"default/blue\",direction=\"{direction}\"}}")
     };
     assert_eq!(pods[0].netns.ping(pods[1].address(), 3), 3);
     let node = &cluster.nodes[0].netns;
@@ -182,18 +184,20 @@ fn metrics_count_and_readiness_outlasts_the_controller() {
 
     assert!(metric(node, &packets).expect("counted") >= before + 20.0);
     assert!(metric(node, &blue("l2sm_network_bytes_total", "to_vtep")).expect("counted") > 2000.0);
-    assert_eq!(metric(node, "l2sm_network_ports{network=\"default/blue\"}"), Some(1.0));
-    assert_eq!(metric(node, "l2sm_map_entries{map=\"FDB\"}"), Some(2.0));
-    assert_eq!(metric(node, "l2sm_map_capacity_entries{map=\"FDB\"}"), Some(262_144.0));
-    assert_eq!(metric(node, "l2sm_attach_duration_seconds_count"), Some(1.0));
-    assert!(metric(node, "l2sm_reconcile_duration_seconds_sum").expect("measured") > 0.0);
-    assert_eq!(metric(node, "l2sm_node_condition{condition=\"MapFull\"}"), Some(0.0));
-    assert_eq!(metric(node, "l2sm_controller_connected"), Some(1.0));
+    assert_eq!(metric(node, "l2sm_network_ports{node=\"n1\",network=\"default/blue\"}"), Some(1.0));
+    assert_eq!(metric(node, "l2sm_map_entries{node=\"n1\",map=\"FDB\"}"), Some(2.0));
+    assert_eq!(metric(node, "l2sm_map_capacity_entries{node=\"n1\",map=\"FDB\"}"), Some(262_144.0));
+    assert_eq!(metric(node, "l2sm_attach_duration_seconds_count{node=\"n1\"}"), Some(1.0));
+    assert!(
+        metric(node, "l2sm_reconcile_duration_seconds_sum{node=\"n1\"}").expect("measured") > 0.0
+    );
+    assert_eq!(metric(node, "l2sm_node_condition{node=\"n1\",condition=\"MapFull\"}"), Some(0.0));
+    assert_eq!(metric(node, "l2sm_controller_connected{node=\"n1\"}"), Some(1.0));
 
     cluster.kill_controller();
     let node = &cluster.nodes[0].netns;
     wait::until("the stream's end is seen", || {
-        (metric(node, "l2sm_controller_connected") == Some(0.0)).then_some(())
+        (metric(node, "l2sm_controller_connected{node=\"n1\"}") == Some(0.0)).then_some(())
     });
     for path in ["/healthz", "/readyz"] {
         assert_eq!(get(node, path).expect("an answer").0, "HTTP/1.1 200 OK", "{path}");
@@ -244,7 +248,7 @@ fn a_full_map_is_a_condition_and_what_fits_forwards_on() {
     let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
     assert_eq!(pods[0].netns.ping(pods[1].address(), 5), 5);
     let node = |cluster: &Cluster, sample: &str| metric(&cluster.nodes[0].netns, sample);
-    assert_eq!(node(&cluster, "l2sm_map_pressure_ratio{map=\"FDB\"}"), Some(1.0));
+    assert_eq!(node(&cluster, "l2sm_map_pressure_ratio{node=\"n1\",map=\"FDB\"}"), Some(1.0));
     until_condition(&cluster, "n1", "MapFull", "False");
 
     let third = cluster.pod(1, "blue", &[]);
@@ -252,7 +256,7 @@ fn a_full_map_is_a_condition_and_what_fits_forwards_on() {
     let said = until_condition(&cluster, "n1", "MapFull", "True");
     let message = said["message"].as_str().expect("a message");
     assert!(message.starts_with("map FDB is full: it holds 2 entries"), "{message}");
-    assert_eq!(node(&cluster, "l2sm_node_condition{condition=\"MapFull\"}"), Some(1.0));
+    assert_eq!(node(&cluster, "l2sm_node_condition{node=\"n1\",condition=\"MapFull\"}"), Some(1.0));
     assert!(tells(&cluster, 0, "map FDB is full"));
     assert_eq!(pods[0].netns.ping(pods[1].address(), 5), 5, "what fits forwards on");
 
@@ -286,18 +290,39 @@ fn a_check_tells_what_stands_in_the_way_and_changes_nothing() {
     netns.ip("link set peer0 up");
     netns.ip("address add 192.0.2.1/24 dev eth0");
     netns.ip("link set eth0 up");
-    let uplink = ["--underlay-device", "eth0"];
+    let bpffs = PathBuf::from(format!("/sys/fs/bpf/{}", netns.name()));
+    let directory = bpffs.to_str().expect("a path");
+    let uplink = ["--underlay-device", "eth0", "--bpffs", directory];
     let state = || {
         let nft = netns.output("nft", &["list", "ruleset"]).stdout;
-        (netns.ip("-details link show"), netns.ip("neighbour show"), nft)
+        let attached = netns.output("bpftool", &["net", "show"]).stdout;
+        let filters = netns.output("tc", &["filter", "show", "dev", "eth0", "ingress"]).stdout;
+        let devices = (netns.ip("-details link show"), netns.ip("neighbour show"));
+        (devices, nft, attached, filters, bpffs.exists())
     };
     let before = state();
 
     let (code, all) = check(&netns, &uplink);
     assert_eq!(code, 0, "{all}");
-    assert_eq!(found(&all, "fast path").0, "ok", "{all}");
+    for name in ["fast path", "decapsulation", "redirect_peer", "locked memory", "order"] {
+        assert_eq!(found(&all, name).0, "ok", "{all}");
+    }
     assert_eq!(found(&all, "port"), ("ok".into(), "UDP 7000 is free".into()));
     assert_eq!(state(), before);
+
+    let theirs = Counter::attach(&netns, "eth0");
+    let filter = "qdisc add dev eth0 clsact";
+    assert!(netns.output("tc", &filter.split(' ').collect::<Vec<_>>()).status.success());
+    let filter = "filter add dev eth0 ingress prio 1 u32 match u32 0 0 classid 1:1";
+    assert!(netns.output("tc", &filter.split(' ').collect::<Vec<_>>()).status.success());
+    let (_code, all) = check(&netns, &uplink);
+    let (verdict, what) = found(&all, "order");
+    assert_eq!(verdict, "ok", "{all}");
+    assert!(
+        what.starts_with("l2sm_uplink_rx will go before ") && what.contains("u32 (priority 1)"),
+        "{what}"
+    );
+    drop(theirs);
 
     let socket = netns.run(|| UdpSocket::bind("0.0.0.0:7000")).expect("free");
     let (code, all) = check(&netns, &uplink);
@@ -318,6 +343,9 @@ fn a_check_tells_what_stands_in_the_way_and_changes_nothing() {
     let (verdict, what) = found(&all, "firewall");
     assert_eq!((code, verdict.as_str()), (0, "warn"), "{all}");
     assert_eq!(what, "chain t in drops by default and no rule accepts UDP 7000");
+    let cure = all.as_array().expect("a list").iter().find(|one| one["name"] == "firewall");
+    let cure = cure.map(|one| one["cure"].clone());
+    assert_eq!(cure, Some("let it accept UDP 7000 from the other nodes".into()));
 
     let (code, all) = check(&netns, &["--underlay-device", "nosuch0"]);
     assert_eq!(code, 1);

@@ -1,18 +1,20 @@
 //! `check`: whether this node can do what the agent needs. It changes nothing.
 
 mod firewall;
+mod memory;
+mod order;
+mod programs;
 mod xdp;
 
 use std::{fmt, io::Write as _, path::Path, process::ExitCode};
 
-use aya::programs::{SchedClassifier, TcAttachType};
 use l2sm_common::abi::VXLAN_DEVICE;
 use serde::Serialize;
 
-use super::{feature, privilege};
+use super::privilege;
 use crate::{
     config::{Check, CheckOutput},
-    datapath::{is_usable, try_programs},
+    datapath::is_usable,
     netlink::{
         links::{Link, dump_links},
         socket::Conversation,
@@ -45,20 +47,35 @@ struct Finding {
     name: &'static str,
     verdict: Verdict,
     what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cure: Option<String>,
+}
+
+impl Finding {
+    /// What to do about it.
+    fn with_cure(self, cure: impl Into<String>) -> Self {
+        Self { cure: Some(cure.into()), ..self }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, verdict, what, cure } = self;
+        write!(f, "{verdict} {name}: {what}")?;
+        cure.as_ref().map_or(Ok(()), |cure| write!(f, "; {cure}"))
+    }
 }
 
 /// Looks at everything, prints it; the exit code is 0 if nothing fails.
 pub(super) fn run(check: &Check) -> ExitCode {
     let mut findings = vec![capabilities(), bpffs(&check.places.bpffs), btf()];
-    findings.extend(programs());
+    findings.extend(programs::look());
     findings.extend(network(check));
     findings.push(firewall::look(check.vxlan_port));
     let text = match check.output {
-        CheckOutput::Table => findings
-            .iter()
-            .map(|one| format!("{} {}: {}\n", one.verdict, one.name, one.what))
-            .collect::<Vec<_>>()
-            .concat(),
+        CheckOutput::Table => {
+            findings.iter().map(|one| format!("{one}\n")).collect::<Vec<_>>().concat()
+        }
         CheckOutput::Json => serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n",
     };
     // Whoever reads no further has seen what they wanted; the exit code says the rest.
@@ -68,13 +85,14 @@ pub(super) fn run(check: &Check) -> ExitCode {
 }
 
 fn finding(name: &'static str, verdict: Verdict, what: impl Into<String>) -> Finding {
-    Finding { name, verdict, what: what.into() }
+    Finding { name, verdict, what: what.into(), cure: None }
 }
 
 fn capabilities() -> Finding {
     match privilege::check() {
         Ok(()) => finding("capabilities", Verdict::Ok, "all that is needed"),
-        Err(why) => finding("capabilities", Verdict::Fail, why.to_string()),
+        Err(why) => finding("capabilities", Verdict::Fail, why.to_string())
+            .with_cure("run it as root, or give them, as by a pod's securityContext"),
     }
 }
 
@@ -83,7 +101,8 @@ fn bpffs(path: &Path) -> Finding {
         Ok(true) => finding("bpffs", Verdict::Ok, format!("{} is on one", path.display())),
         Ok(false) => {
             let what = "/sys/fs/bpf is not mounted; the agent mounts it where it may";
-            finding("bpffs", Verdict::Warn, what)
+            let cure = "`mount -t bpf bpf /sys/fs/bpf` where it may not";
+            finding("bpffs", Verdict::Warn, what).with_cure(cure)
         }
         Err(why) => finding("bpffs", Verdict::Fail, why.to_string()),
     }
@@ -95,24 +114,7 @@ fn btf() -> Finding {
         return finding("btf", Verdict::Ok, path);
     }
     finding("btf", Verdict::Warn, format!("{path} is not there: map fields have no names"))
-}
-
-fn programs() -> Vec<Finding> {
-    let trial = match try_programs() {
-        Ok(trial) => trial,
-        Err(why) => return vec![finding("programs", Verdict::Fail, why.to_string())],
-    };
-    let loaded = format!("{} programs load", trial.loaded);
-    let attaching = format!("programs are attached by {}", feature(trial.attaching));
-    let fast = match trial.encapsulated {
-        Ok(()) => finding("fast path", Verdict::Ok, "a frame was encapsulated in BPF"),
-        Err(why) => {
-            let what = format!("no frame is encapsulated in BPF, all take the slow path: {why}");
-            finding("fast path", Verdict::Fail, what)
-        }
-    };
-    let attaching = finding("attaching", Verdict::Ok, attaching);
-    vec![finding("programs", Verdict::Ok, loaded), attaching, fast]
+        .with_cure("a kernel with CONFIG_DEBUG_INFO_BTF has it")
 }
 
 fn network(check: &Check) -> Vec<Finding> {
@@ -135,11 +137,14 @@ fn network(check: &Check) -> Vec<Finding> {
     };
     for link in links.iter().filter(|link| underlay.devices.contains(&link.name)) {
         findings.push(uplink(link));
-        findings.push(before_ours(&link.name));
+        findings.push(order::look(link));
         findings.push(xdp::look(link, check.xdp));
     }
     findings
 }
+
+/// What to do where the port is taken.
+const OTHER_PORT: &str = "choose another on every node with --vxlan-port";
 
 /// Who holds the UDP port.
 fn port(port: u16, links: &[Link]) -> Finding {
@@ -150,11 +155,8 @@ fn port(port: u16, links: &[Link]) -> Finding {
             return finding("port", Verdict::Ok, format!("UDP {port} is {VXLAN_DEVICE}'s"));
         }
         Some(link) => {
-            let what = format!(
-                "UDP {port} is used by the vxlan device {}: choose another with --vxlan-port",
-                link.name
-            );
-            return finding("port", Verdict::Fail, what);
+            let what = format!("UDP {port} is used by the vxlan device {}", link.name);
+            return finding("port", Verdict::Fail, what).with_cure(OTHER_PORT);
         }
         None => {}
     }
@@ -162,7 +164,7 @@ fn port(port: u16, links: &[Link]) -> Finding {
         let sockets = std::fs::read_to_string(table).unwrap_or_default();
         if has_socket(&sockets, port) {
             let what = format!("a socket of another program is bound to UDP {port}");
-            return finding("port", Verdict::Fail, what);
+            return finding("port", Verdict::Fail, what).with_cure(OTHER_PORT);
         }
     }
     finding("port", Verdict::Ok, format!("UDP {port} is free"))
@@ -179,38 +181,15 @@ fn uplink(link: &Link) -> Finding {
     let inside = link.mtu.saturating_sub(50);
     let what = format!("{}, MTU {}: pods get {inside} over IPv4", link.name, link.mtu);
     let verdict = if !link.up {
-        return finding("underlay", Verdict::Fail, format!("{} is down", link.name));
+        let cure = format!("`ip link set {} up`", link.name);
+        return finding("underlay", Verdict::Fail, format!("{} is down", link.name))
+            .with_cure(cure);
     } else if link.mtu < 1500 {
         Verdict::Warn
     } else {
         Verdict::Ok
     };
     finding("underlay", verdict, what)
-}
-
-/// Programs that see a frame of the device before `l2sm_uplink_rx`.
-fn before_ours(device: &str) -> Finding {
-    let name = "order";
-    let Ok((_revision, programs)) = SchedClassifier::query_tcx(device, TcAttachType::Ingress)
-    else {
-        return finding(name, Verdict::Ok, format!("{device} has no tcx: clsact, priority 1"));
-    };
-    let names: Vec<String> = programs
-        .iter()
-        .map(|program| program.name_as_str().unwrap_or("(unnamed)").to_owned())
-        .collect();
-    match names.iter().position(|found| found == l2sm_common::abi::UPLINK_RX) {
-        Some(0) => finding(name, Verdict::Ok, format!("l2sm_uplink_rx is first on {device}")),
-        Some(place) => {
-            let before = names.get(..place).unwrap_or_default().join(", ");
-            let what = format!("before l2sm_uplink_rx on {device}: {before}");
-            finding(name, Verdict::Warn, what)
-        }
-        None => {
-            let what = format!("{} programs on {device}; ours goes before them", names.len());
-            finding(name, Verdict::Ok, what)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ pub(super) fn look(port: u16) -> Finding {
         return finding(NAME, Verdict::Ok, what);
     };
     match obstacle(&rules, port) {
-        Some(why) => finding(NAME, Verdict::Warn, why),
+        Some(why) => finding(NAME, Verdict::Warn, why)
+            .with_cure(format!("let it accept UDP {port} from the other nodes")),
         None => finding(NAME, Verdict::Ok, format!("nothing drops UDP {port} on its way in")),
     }
 }

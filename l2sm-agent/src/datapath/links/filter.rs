@@ -102,6 +102,50 @@ pub(in crate::datapath) fn remove_all() -> Vec<String> {
     removed.map(|attached| format!("filter {}", attached.hook)).collect()
 }
 
+/// A filter of somebody else on one side of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignFilter {
+    /// Name of its program, else its kind.
+    pub name: String,
+    /// Lower ones run first; ours has 1.
+    pub priority: u32,
+}
+
+/// Filters on the ingress of a device that are not ours, in the order of their priorities.
+///
+/// # Errors
+/// Netlink failed.
+pub fn foreign_filters(device: IfIndex) -> io::Result<Vec<ForeignFilter>> {
+    let filters = dump(device, INGRESS)?;
+    let foreign = filters.iter().filter(|filter| Filter::ours(filter).is_none());
+    let mut named: Vec<_> = foreign.filter_map(named).collect();
+    named.sort_by_key(|filter| filter.priority);
+    // The parts of a hash table (u32) come one by one.
+    named.dedup();
+    Ok(named)
+}
+
+/// Name and priority; `None`: the message is of a whole priority, not of a filter.
+fn named(message: &TcMessage) -> Option<ForeignFilter> {
+    if u32::from(message.header.handle) == 0 {
+        return None;
+    }
+    let mut program = None;
+    let mut kind = None;
+    for attribute in &message.attributes {
+        if let TcAttribute::Kind(name) = attribute {
+            kind = Some(name.clone());
+        }
+        for option in options(attribute) {
+            if let TcOption::Bpf(TcFilterBpfOption::ProgName(name)) = option {
+                program = Some(name.clone());
+            }
+        }
+    }
+    let name = program.or(kind).unwrap_or_else(|| "(unnamed)".to_owned());
+    Some(ForeignFilter { name, priority: message.header.info >> 16 })
+}
+
 /// aya's handle on our filter.
 fn ours_on(device: &str, program: Program) -> io::Result<SchedClassifierLink> {
     SchedClassifierLink::attached(device, side(program), PRIORITY, HANDLE, None)
