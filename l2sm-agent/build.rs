@@ -37,8 +37,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Builds the object.
+/// Builds the object, and with the feature `log` the one that logs besides.
 fn build() -> Result<(), String> {
+    // Tests upgrade from one build to another: its programs are compiled otherwise.
+    let next = env::var_os("CARGO_FEATURE_NEXT_BUILD").is_some();
+    let (directory, more) =
+        if next { ("bpf-next", &["--config", NEXT][..]) } else { ("bpf", &[][..]) };
+    build_object(directory, more, "l2sm.o")?;
+    if env::var_os("CARGO_FEATURE_LOG").is_some() {
+        build_object("bpf-log", &["--features", "log"], "l2sm-log.o")?;
+    }
+    Ok(())
+}
+
+/// Builds the object in a directory below `target`, with these arguments besides.
+fn build_object(directory: &str, more: &[&str], name: &str) -> Result<(), String> {
     let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let workspace = manifest.parent().ok_or("the crate is not in a workspace")?;
     for input in INPUTS {
@@ -46,16 +59,14 @@ fn build() -> Result<(), String> {
     }
     let linker = find_linker()?;
     let toolchain = find_toolchain()?;
-    // Tests upgrade from one build to another: its programs are compiled otherwise.
-    let next = env::var_os("CARGO_FEATURE_NEXT_BUILD").is_some();
-    let directory = workspace.join(if next { "target/bpf-next" } else { "target/bpf" });
+    let directory = workspace.join("target").join(directory);
     let mut cargo = Command::new("cargo");
     forget_outer_build(&mut cargo);
     cargo
         .current_dir(workspace)
         .args(["build", "--release", "--package", "l2sm-ebpf", "--target", TARGET])
         .args(["-Z", "build-std=core"])
-        .args(next.then_some(["--config", NEXT]).into_iter().flatten())
+        .args(more)
         .arg("--target-dir")
         .arg(&directory)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -75,7 +86,7 @@ fn build() -> Result<(), String> {
         return Err(first.unwrap_or_else(|| format!("cargo ended with {}", output.status)));
     }
     let object = directory.join(TARGET).join("release/l2sm");
-    let copy = PathBuf::from(variable("OUT_DIR")?).join("l2sm.o");
+    let copy = PathBuf::from(variable("OUT_DIR")?).join(name);
     fs::copy(&object, copy).map(drop).map_err(|error| format!("{}: {error}", object.display()))
 }
 

@@ -189,6 +189,8 @@ pub(crate) fn hand_up(skb: &Skb, slot: Slot) -> i32 {
         skb.set_mark(config.mark);
     }
     count::handed_up(slot, Volume::of(skb));
+    #[cfg(feature = "log")]
+    crate::log::handed_up(skb, slot);
     TC_ACT_UNSPEC
 }
 

@@ -140,6 +140,8 @@ pub(crate) fn copy_to_vtep(slot: Slot, copy: Volume, slow: bool) {
 pub(crate) fn dropped(frame: &impl Recorded, slot: Slot, reason: DropReason) {
     drops(slot, reason, frame.packets());
     event::record(frame, slot, reason.number());
+    #[cfg(feature = "log")]
+    crate::log::dropped(frame, slot, reason.number());
 }
 
 /// Dropped packets, counted only.

@@ -38,6 +38,8 @@ mod count;
 mod event;
 #[cfg(target_arch = "bpf")]
 mod flood;
+#[cfg(all(target_arch = "bpf", feature = "log"))]
+mod log;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

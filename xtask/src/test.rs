@@ -29,8 +29,13 @@ use crate::{build, command, setup, workspace};
 const NOT_RUN_VARIABLE: &str = "L2SM_NOT_RUN_FILE";
 
 /// How cargo is asked for each kind of test, and whether they run one at a time.
-const KINDS: [(&[&str], bool); 3] =
-    [(&["--lib", "--bins"], false), (&["--doc"], false), (&["--test", "*"], true)];
+const KINDS: [(&[&str], bool); 4] = [
+    (&["--workspace", "--lib", "--bins"], false),
+    (&["--workspace", "--doc"], false),
+    (&["--workspace", "--test", "*"], true),
+    // Its programs are another object; only this test needs it built.
+    (&["--package", "l2sm-agent", "--features", "log", "--test", "log"], true),
+];
 
 /// Run every test: unit, documentation, kernel, network namespaces. As root.
 ///
@@ -77,7 +82,7 @@ fn suite(filter: &[String]) -> Result<Report> {
     let before = klog::read()?;
     for (targets, one_at_a_time) in KINDS {
         let mut cargo = command::cargo();
-        cargo.args(["test", "--workspace", "--no-fail-fast"]).args(targets);
+        cargo.args(["test", "--no-fail-fast"]).args(targets);
         cargo.arg("--").args(one_at_a_time.then_some("--test-threads=1")).args(filter);
         cargo.env(NOT_RUN_VARIABLE, absolute(&not_run)?);
         say!("$ {}", command::typed(&cargo));

@@ -96,6 +96,8 @@ impl KernelDatapath {
             load_program(&mut object, program)?;
         }
         set_tail_calls(&mut maps, &mut object)?;
+        #[cfg(feature = "log")]
+        super::log::follow(&mut object)?;
         let mut links = Links::new(pins.clone(), object, attaching)?;
         let outdated = links.outdated()?;
         let current = outdated.is_empty() || links.reads_these_maps()?;

@@ -12,6 +12,16 @@ use super::{Capacities, DatapathError, bpffs::Pins, layout, maps::Maps};
 /// The programs and maps of the data path, as built for the kernel.
 pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2sm.o"));
 
+/// The same, where every drop is logged: one more map, which is not a BTF map.
+#[cfg(feature = "log")]
+pub const LOG_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/l2sm-log.o"));
+
+/// The object that the agent loads.
+#[cfg(not(feature = "log"))]
+const LOADED: &[u8] = OBJECT;
+#[cfg(feature = "log")]
+const LOADED: &[u8] = LOG_OBJECT;
+
 /// Parses the object, and opens or makes its maps; `capacities`: of those that are made now.
 pub(super) fn load_object(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     let directory = pins.maps();
@@ -22,7 +32,7 @@ pub(super) fn load_object(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, 
     for (name, entries) in capacities {
         loader.map_max_entries(name, *entries);
     }
-    let object = loader.load(OBJECT);
+    let object = loader.load(LOADED);
     object.map_err(|error| DatapathError::load("make the maps".to_owned(), &error))
 }
 

@@ -48,7 +48,10 @@ const fn top(name: &'static str) -> Rule {
 /// The table of `docs/architecture.md`, "The parts". Whoever adds a crate adds its line here.
 const RULES: [Rule; 12] = [
     Rule { others: Others::OnlyOptional(&["aya"]), ..rule("l2sm-common", &[]) },
-    Rule { others: Others::Only(&["aya-ebpf"]), ..rule("l2sm-ebpf", &["l2sm-common"]) },
+    Rule {
+        others: Others::Only(&["aya-ebpf", "aya-log-ebpf"]),
+        ..rule("l2sm-ebpf", &["l2sm-common"])
+    },
     Rule {
         never: &["aya", "kube", "rtnetlink", "tokio", "tonic"],
         ..rule("l2sm-core", &["l2sm-common"])
