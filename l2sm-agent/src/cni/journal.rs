@@ -18,6 +18,8 @@ const NAME: &str = "releases.json";
 pub struct Journal {
     path: PathBuf,
     keys: BTreeSet<ObjectKey>,
+    /// The file says what is remembered.
+    written: bool,
 }
 
 impl Journal {
@@ -34,7 +36,7 @@ impl Journal {
             Err(why) => return Err(FileError::Io { path, why }),
         };
         let keys = keys.into_iter().map(|(namespace, name)| ObjectKey { namespace, name });
-        Ok(Self { path, keys: keys.collect() })
+        Ok(Self { path, keys: keys.collect(), written: true })
     }
 
     /// The state directory.
@@ -47,14 +49,15 @@ impl Journal {
         self.keys.iter()
     }
 
-    /// Notes releases, on disk before it returns.
+    /// Notes releases, on disk before it returns. What cannot be written is remembered all the same,
+    /// so that the controller is told, and written with the next change.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn add(&mut self, keys: &BTreeSet<ObjectKey>) -> Result<(), FileError> {
         let before = self.keys.len();
         self.keys.extend(keys.iter().cloned());
-        if self.keys.len() == before { Ok(()) } else { self.write() }
+        if self.keys.len() == before && self.written { Ok(()) } else { self.write() }
     }
 
     /// Forgets a release that the controller knows of.
@@ -62,14 +65,17 @@ impl Journal {
     /// # Errors
     /// The file cannot be written; it is told again after a restart, which does no harm.
     pub fn remove(&mut self, key: &ObjectKey) -> Result<(), FileError> {
-        if self.keys.remove(key) { self.write() } else { Ok(()) }
+        if self.keys.remove(key) || !self.written { self.write() } else { Ok(()) }
     }
 
-    fn write(&self) -> Result<(), FileError> {
+    fn write(&mut self) -> Result<(), FileError> {
+        self.written = false;
         let keys: Vec<_> = self.keys.iter().map(|key| (&key.namespace, &key.name)).collect();
         let bytes = serde_json::to_vec(&keys)
             .map_err(|why| FileError::Io { path: self.path.clone(), why: why.into() })?;
-        write_whole(&self.path, &bytes)
+        write_whole(&self.path, &bytes)?;
+        self.written = true;
+        Ok(())
     }
 }
 
@@ -92,5 +98,25 @@ mod tests {
         assert_eq!(journal.keys().collect::<Vec<_>>(), [&key]);
         journal.remove(&key).unwrap();
         assert_eq!(Journal::open(directory.path()).unwrap().keys().count(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_remembered_and_never_said_to_be_on_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("state");
+        fs::create_dir(&place).unwrap();
+        let mut journal = Journal::open(&place).unwrap();
+        let key = ObjectKey::new("default", "a-net1");
+        let keys = BTreeSet::from([key.clone()]);
+        fs::remove_dir(&place).unwrap();
+        for _attempt in 0..2 {
+            assert!(journal.add(&keys).is_err());
+            assert!(journal.keys().eq([&key]), "the controller is told");
+        }
+
+        fs::create_dir(&place).unwrap();
+
+        journal.add(&keys).unwrap();
+        assert!(Journal::open(&place).unwrap().keys().eq([&key]));
     }
 }
