@@ -102,6 +102,36 @@ fn what_the_runtime_asks_for_is_what_the_pod_gets() {
 }
 
 #[test]
+fn without_a_namespace_of_its_own_a_network_is_looked_for_beside_the_pod() {
+    let (cluster, plugin) = cluster();
+    cluster.apply(
+        "apiVersion: l2sm.l2sm.k8s.local/v1\nkind: L2Network\n\
+         metadata: {name: blue, namespace: shop}\n\
+         spec: {type: vnet, networkCIDR: \"10.8.0.0/24\"}\n",
+    );
+    let pod = pod();
+    let run = |verb: &str, config: &Value| {
+        let variables = [
+            ("CNI_COMMAND", verb),
+            ("CNI_CONTAINERID", "c1"),
+            ("CNI_NETNS", &pod.path()),
+            ("CNI_IFNAME", "net1"),
+            ("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0"),
+        ];
+        run(&variables, config.to_string().as_bytes())
+    };
+
+    let added = run("ADD", &plugin.config);
+
+    assert!(added.succeeded, "{}", added.output);
+    assert!(address(&added.output).starts_with("10.8.0."), "{}", added.output);
+    let checked = run("CHECK", &plugin.with("prevResult", added.output).config);
+    assert!(checked.succeeded, "{}", checked.output);
+    assert!(run("DEL", &plugin.config).succeeded);
+    assert_nothing_left(&cluster);
+}
+
+#[test]
 fn results_of_the_plugins_before_are_passed_on() {
     let (_cluster, plugin) = cluster();
     let pod = pod();

@@ -79,6 +79,38 @@ fn with_pins_that_cannot_be_made_the_rest_is_done_and_the_port_comes_when_they_c
 }
 
 #[test]
+fn a_release_that_cannot_be_recorded_is_told_and_done() {
+    let mut cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
+    cluster.nodes[0].kill_agent();
+    cluster.nodes[0].start_agent_behind(&["unshare", "--mount", "--propagation", "slave"]);
+    cluster.until_connected();
+    let state = cluster.nodes[0].socket();
+    let state = state.parent().and_then(|path| path.to_str()).expect("a path");
+    in_mounts_of(&cluster.nodes[0], &["mount", "--bind", state, state]);
+    in_mounts_of(&cluster.nodes[0], &["mount", "-o", "remount,ro,bind", state]);
+    let path = pods[0].netns.path();
+
+    let detached = cluster.nodes[0].ctl(&["detach", "blue", "--netns", &path]);
+
+    assert!(detached.status.success(), "{}", String::from_utf8_lossy(&detached.stderr));
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("a release is not kept on disk"), "{log}");
+    wait::until_equal("attachments", &1, || cluster.get("attachments").len());
+    assert_eq!(veths(&cluster.nodes[0]), Vec::<String>::new());
+    // Others are served.
+    let late = cluster.pod(0, "blue", &[]);
+    until_reached(&late, &pods[1]);
+
+    in_mounts_of(&cluster.nodes[0], &["mount", "-o", "remount,rw,bind", state]);
+    let path = late.netns.path();
+    assert!(cluster.nodes[0].ctl(&["detach", "blue", "--netns", &path]).status.success());
+    wait::until_equal("attachments", &1, || cluster.get("attachments").len());
+    until_well(&cluster.nodes[0]);
+}
+
+#[test]
 fn devices_that_somebody_removes_are_made_again() {
     let cluster = Cluster::new(2);
     cluster.network("blue", "10.10.0.0/24");
