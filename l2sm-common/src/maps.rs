@@ -223,8 +223,10 @@ pub struct MemberEntry {
     pub group: u16,
     /// Bits of [`member_flags`].
     pub flags: u16,
+    /// Counters of the segment: without it each packet would look its segment up too.
+    pub slot: u32,
 }
-map_type!(MemberEntry, size 8, align 4);
+map_type!(MemberEntry, size 12, align 4);
 
 /// Bits of [`MemberEntry::flags`].
 pub mod member_flags {
@@ -362,13 +364,17 @@ pub struct ConfigEntry {
     pub vxlan_ifindex: u32,
     /// Bits of [`config_flags`].
     pub flags: u32,
+    /// The first of `LOCALS`; zero: none.
+    pub local: Ip16,
 }
-map_type!(ConfigEntry, size 20, align 4);
+map_type!(ConfigEntry, size 36, align 4);
 
 /// Bits of [`ConfigEntry::flags`].
 pub mod config_flags {
     /// The host drops what is handed up: aggregated TCP is decapsulated in BPF everywhere.
     pub const SLOW_PATH_BLOCKED: u32 = 1 << 0;
+    /// Every underlay device's frames begin with an Ethernet header.
+    pub const ETHERNET: u32 = 1 << 1;
 }
 
 impl UplinkEntry {

@@ -28,7 +28,7 @@ use crate::{
     count::{self, Volume},
     maps::PORTS,
     skb::{EALREADY, ENOTSUPP, Errno, RoomFlags, Skb, TunnelKey, result},
-    tables::{Maps, vtep_entry},
+    tables::Maps,
 };
 
 /// Into a pod of this node.
@@ -43,8 +43,8 @@ pub(crate) fn deliver(port: IfIndex, delivery: Delivery) -> i32 {
 
 /// To a VTEP: encapsulated here, or by `l2sm-vxlan`.
 #[inline(always)]
-pub(crate) fn send(skb: &Skb, slot: Slot, to: &ToVtep) -> i32 {
-    let Some(vtep) = vtep_entry(to.vtep) else {
+pub(crate) fn send(skb: &Skb, slot: Slot, to: &ToVtep, vtep: Option<&VtepEntry>) -> i32 {
+    let Some(vtep) = vtep else {
         return drop(skb, slot, DropReason::NoVtep);
     };
     // Before the frame grows, which also resets its number of segments.
@@ -76,7 +76,7 @@ fn send_slow(skb: &Skb, slot: Slot, vtep: &VtepEntry, vni: Vni, bare: Volume) ->
 /// Gives a frame what `l2sm-vxlan` needs to send it, and says which device that is.
 #[inline(always)]
 pub(crate) fn prepare_slow(skb: &Skb, vtep: &VtepEntry, vni: Vni) -> Result<IfIndex, Errno> {
-    let config = Maps.config().ok_or(ENOTSUPP)?;
+    let config = Maps::default().config().ok_or(ENOTSUPP)?;
     let v6 = vtep.flags & vtep_flags::IPV6 != 0;
     let (remote, local) = if v6 {
         (words(vtep.remote), words(vtep.local))
@@ -185,7 +185,7 @@ pub(crate) fn advertise(skb: &Skb, slot: Slot, owner: Mac, router: bool) -> i32 
 /// Leaves a tunnel packet to the stack, and so to `l2sm-vxlan`, with our mark.
 #[inline(always)]
 pub(crate) fn hand_up(skb: &Skb, slot: Slot) -> i32 {
-    if let Some(config) = Maps.config() {
+    if let Some(config) = Maps::default().config() {
         skb.set_mark(config.mark);
     }
     count::handed_up(slot, Volume::of(skb));

@@ -21,7 +21,7 @@ use l2sm_common::{
     ids::{FloodId, Group, IfIndex, Slot, VtepId},
     maps::{FloodChunk, FloodEntry, FloodKey, VtepEntry, target_kind},
     reason::DropReason,
-    tables::Tables as _,
+    tables::{Route, Tables as _},
     verdict::{Flood, Way},
     vni::Vni,
     wire::vxlan::OVERHEAD_V4,
@@ -33,7 +33,7 @@ use crate::{
     event,
     maps::{FLOOD, PROGS},
     skb::{Skb, result},
-    tables::{Maps, path_entry, vtep_entry},
+    tables::{Maps, path_entry},
 };
 
 /// Bits of the walk's state.
@@ -223,14 +223,16 @@ fn copy_to_port(skb: &Skb, walk: &mut Walk, port: IfIndex, length: u32) {
 
 #[inline(always)]
 fn copy_to_vtep(skb: &Skb, walk: &mut Walk, id: VtepId, length: u32) {
-    let Some(vtep) = vtep_entry(id) else {
+    let hash = skb.flow_hash();
+    let maps = Maps::default();
+    let route = maps.route(id, hash);
+    let (Some(route), Some(vtep)) = (route, maps.vtep()) else {
         if !walk.is(SECOND) {
             walk.lose_copy(skb, DropReason::NoVtep);
         }
         return;
     };
-    let hash = skb.flow_hash();
-    let fast = fast_path(skb, id, hash, length);
+    let fast = fast_path(skb, &route, length);
     if !walk.is(SECOND) && fast.is_some() {
         walk.bits |= FAST;
         return;
@@ -282,9 +284,8 @@ fn copy_fast(
 /// Index of the path that a copy to this VTEP can be encapsulated for here. Over IPv6 it goes by the
 /// slow path: one frame cannot be encapsulated for both families.
 #[inline(always)]
-fn fast_path(skb: &Skb, vtep: VtepId, hash: u32, length: u32) -> Option<u32> {
-    let route = Maps.route(vtep, hash)?;
-    match remote::copy_way(&route, skb.gso_size(), skb.has_tag(), length) {
+fn fast_path(skb: &Skb, route: &Route, length: u32) -> Option<u32> {
+    match remote::copy_way(route, skb.gso_size(), skb.has_tag(), length) {
         Way::Fast { path, v6: false } => Some(path),
         Way::Fast { .. } | Way::Slow => None,
     }

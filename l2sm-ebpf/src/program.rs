@@ -37,7 +37,8 @@ const UPLINK_HEADERS: u32 = 88;
 fn l2sm_port_rx(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx, Program::PortRx);
     skb.reach(PORT_HEADERS);
-    let decision = port::from_port(&skb, &Maps, skb.ingress());
+    let maps = Maps::default();
+    let decision = port::from_port(&skb, &maps, skb.ingress());
     if decision.shows_forwarder() {
         act::mark_forwarder(&skb);
     }
@@ -46,7 +47,7 @@ fn l2sm_port_rx(ctx: TcContext) -> i32 {
             count::port_to_port(decision.slot(), Volume::of(&skb));
             act::deliver(port, delivery)
         }
-        Verdict::ToVtep(to) => act::send(&skb, decision.slot(), &to),
+        Verdict::ToVtep(to) => act::send(&skb, decision.slot(), &to, maps.vtep()),
         Verdict::Flood(flood) => {
             count::from_port(decision.slot(), Volume::of(&skb));
             flood::start(&ctx, &skb, decision.slot(), &flood)
@@ -71,7 +72,7 @@ fn l2sm_port_rx(ctx: TcContext) -> i32 {
 fn l2sm_uplink_rx(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx, Program::UplinkRx);
     skb.reach(UPLINK_HEADERS);
-    let decision = uplink::from_uplink(&skb, &Maps, skb.ingress());
+    let decision = uplink::from_uplink(&skb, &Maps::default(), skb.ingress());
     match decision.verdict() {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::HandUp => act::hand_up(&skb, decision.slot()),
@@ -146,7 +147,7 @@ fn drop_early(ctx: &XdpContext) -> u32 {
 #[classifier]
 fn l2sm_uplink_tx(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx, Program::UplinkTx);
-    let decision = egress::leaves(&skb, &Maps, skb.came_in_by());
+    let decision = egress::leaves(&skb, &Maps::default(), skb.came_in_by());
     match decision.verdict() {
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
         Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_UPLINK_TX),
@@ -166,7 +167,7 @@ fn l2sm_uplink_tx(ctx: TcContext) -> i32 {
 fn l2sm_tunnel_rx(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx, Program::TunnelRx);
     skb.reach(PORT_HEADERS);
-    let decision = tunnel::from_tunnel(&skb, &Maps, skb.ingress(), skb.tunnel_key());
+    let decision = tunnel::from_tunnel(&skb, &Maps::default(), skb.ingress(), skb.tunnel_key());
     match decision.verdict() {
         Verdict::Deliver { port, delivery, .. } => {
             count::tunnel_to_port(decision.slot(), Volume::of(&skb));

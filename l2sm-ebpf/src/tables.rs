@@ -1,5 +1,7 @@
 //! The decision's tables over the maps.
 
+use core::cell::Cell;
+
 use l2sm_common::{
     ids::{IfIndex, Ip16, VtepId},
     maps::{
@@ -13,7 +15,19 @@ use l2sm_common::{
 use crate::maps::{CONFIG, FDB, LOCALS, MEMBERS, NEIGH, PORTS, SEGMENTS, SOURCES, UPLINKS, VTEPS};
 
 /// The maps of this object.
-pub(crate) struct Maps;
+#[derive(Default)]
+pub(crate) struct Maps {
+    /// The VTEP looked up last: the action that follows the decision needs no second look-up.
+    vtep: Cell<Option<&'static VtepEntry>>,
+}
+
+impl Maps {
+    /// The VTEP that the decision looked up.
+    #[inline(always)]
+    pub(crate) fn vtep(&self) -> Option<&'static VtepEntry> {
+        self.vtep.get()
+    }
+}
 
 /// Copies a value out of a hash map.
 macro_rules! copy {
@@ -54,6 +68,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn route(&self, vtep: VtepId, hash: u32) -> Option<Route> {
         let vtep = vtep_entry(vtep)?;
+        self.vtep.set(Some(vtep));
         let path = pick_path(vtep.n_paths, hash);
         let entry = path_entry(vtep, path)?;
         Some(Route {

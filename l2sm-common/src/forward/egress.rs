@@ -24,10 +24,11 @@ pub fn leaves<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, ingress: IfIn
         Ok(None) => return pass,
         Err(OutOfReach) => return Decision::new(Slot(0), Verdict::Pull),
     };
-    if !tables.is_local(&source) || tables.uplink(ingress).is_some() {
+    // Our own sends first: they are most of what comes here.
+    if tables.port(ingress).is_some() || tables.uplink(ingress).is_some() {
         return pass;
     }
-    if tables.port(ingress).is_some() {
+    if !tables.is_local(&source) {
         return pass;
     }
     Decision::drop(Slot(0), DropReason::ForgedVtep)

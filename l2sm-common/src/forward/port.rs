@@ -101,10 +101,7 @@ fn decide_group<F: Frame + ?Sized, T: Tables>(
             Err(OutOfReach) => return Decision::new(slot, Verdict::Pull),
         }
     }
-    match place(tables, sender) {
-        Some(place) => place.flood_group(header.destination),
-        None => Decision::drop(slot, DropReason::NoSegment),
-    }
+    place(sender).flood_group(tables, header.destination)
 }
 
 #[inline(always)]
@@ -140,23 +137,20 @@ fn to_station<F: Frame + ?Sized, T: Tables>(
         Station::Vtep { vtep, .. } => {
             remote::to_vtep(frame, tables, slot, vtep, sender.vni, inner, sender.tos)
         }
-        Station::Unknown => match place(tables, sender) {
-            Some(place) => place.flood_unknown(),
-            None => Decision::drop(slot, DropReason::NoSegment),
-        },
+        Station::Unknown => place(sender).flood_unknown(tables),
     }
 }
 
 #[inline(always)]
-fn place<T: Tables>(tables: &T, sender: &Sender<'_>) -> Option<Place> {
-    Some(Place {
+const fn place(sender: &Sender<'_>) -> Place {
+    Place {
         vni: sender.vni,
-        segment: tables.segment(sender.vni)?,
+        slot: Slot(sender.port.slot),
         from: sender.from,
         group: Group(sender.port.group),
         tos: sender.tos,
         decap: None,
-    })
+    }
 }
 
 /// Whether this frame is the first to show that the pod forwards: its source address is not the

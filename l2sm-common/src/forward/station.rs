@@ -16,8 +16,8 @@ use crate::{
 pub struct Place {
     /// Its number.
     pub vni: Vni,
-    /// Its entry.
-    pub segment: SegmentEntry,
+    /// Where it counts.
+    pub slot: Slot,
     /// Device that the frame came in by.
     pub from: IfIndex,
     /// Split-horizon group that it came from.
@@ -29,46 +29,46 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where the segment counts.
-    #[inline(always)]
-    pub const fn slot(&self) -> Slot {
-        Slot(self.segment.slot)
-    }
-
     /// Counts here.
     #[inline(always)]
     pub const fn decide(&self, verdict: Verdict) -> Decision {
-        Decision::new(self.slot(), verdict)
+        Decision::new(self.slot, verdict)
     }
 
     /// The decision about a group frame.
     #[inline(always)]
-    pub fn flood_group(&self, destination: crate::mac::Mac) -> Decision {
+    pub fn flood_group<T: Tables>(&self, tables: &T, destination: crate::mac::Mac) -> Decision {
         if destination.is_link_local() {
             return self.decide(Verdict::Drop(DropReason::LinkLocal));
         }
-        if self.segment.flags & segment_flags::FLOOD == 0 {
+        let Some(segment) = tables.segment(self.vni) else {
+            return self.decide(Verdict::Drop(DropReason::NoSegment));
+        };
+        if segment.flags & segment_flags::FLOOD == 0 {
             return self.decide(Verdict::Drop(DropReason::FloodDisabled));
         }
-        self.flood(false)
+        self.flood(&segment, false)
     }
 
     /// The decision about unicast to a MAC that nobody listed.
     #[inline(always)]
-    pub fn flood_unknown(&self) -> Decision {
-        if self.segment.flags & segment_flags::UNKNOWN == 0 {
+    pub fn flood_unknown<T: Tables>(&self, tables: &T) -> Decision {
+        let Some(segment) = tables.segment(self.vni) else {
+            return self.decide(Verdict::Drop(DropReason::NoSegment));
+        };
+        if segment.flags & segment_flags::UNKNOWN == 0 {
             return self.decide(Verdict::Drop(DropReason::UnknownUnicast));
         }
-        self.flood(true)
+        self.flood(&segment, true)
     }
 
     #[inline(always)]
-    fn flood(&self, unknown: bool) -> Decision {
-        if self.segment.flood_id == 0 {
+    fn flood(&self, segment: &SegmentEntry, unknown: bool) -> Decision {
+        if segment.flood_id == 0 {
             return self.decide(Verdict::Drop(DropReason::FloodFailed));
         }
         self.decide(Verdict::Flood(Flood {
-            list: FloodId(self.segment.flood_id),
+            list: FloodId(segment.flood_id),
             vni: self.vni,
             from: self.from,
             group: self.group,

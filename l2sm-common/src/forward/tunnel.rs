@@ -44,11 +44,11 @@ pub fn from_tunnel<F: Frame + ?Sized, T: Tables>(
     let Some(vni) = Vni::new(key.vni) else {
         return Decision::drop(Slot(0), DropReason::UnknownVni);
     };
-    let (segment, member) = match uplink::admit(tables, vni, key.source) {
+    let member = match uplink::admit(tables, vni, key.source) {
         Ok(admitted) => admitted,
         Err((slot, reason)) => return Decision::drop(slot, reason),
     };
-    let slot = Slot(segment.slot);
+    let slot = Slot(member.slot);
     let Ok(header) = read::<{ ethernet::LEN }, F>(frame, 0) else {
         return Decision::new(slot, Verdict::Pull);
     };
@@ -58,7 +58,7 @@ pub fn from_tunnel<F: Frame + ?Sized, T: Tables>(
     if let Err(reason) = uplink::check_source(tables, vni, &member, header) {
         return Decision::drop(slot, reason);
     }
-    let place = Place { vni, segment, from, group: Group(member.group), tos: 0, decap: None };
+    let place = Place { vni, slot, from, group: Group(member.group), tos: 0, decap: None };
     let inner = station::family(header.ethertype);
     uplink::into_segment(tables, &place, header, inner)
 }

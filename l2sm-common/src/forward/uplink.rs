@@ -4,10 +4,7 @@ use crate::{
     decision::Decision,
     frame::{Frame, OutOfReach, read},
     ids::{Group, IfIndex, Ip16, Slot, ip16_from_v4},
-    maps::{
-        ConfigEntry, FdbKey, MemberEntry, MemberKey, SegmentEntry, config_flags, member_flags,
-        port_flags,
-    },
+    maps::{ConfigEntry, FdbKey, MemberEntry, MemberKey, config_flags, member_flags, port_flags},
     reason::DropReason,
     tables::Tables,
     verdict::{Decap, Inner, Verdict},
@@ -33,7 +30,7 @@ pub fn from_uplink<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: If
     if frame.has_tag() || !frame.is_for_host() {
         return pass;
     }
-    let (Some(config), Some(uplink)) = (tables.config(), tables.uplink(from)) else {
+    let Some(config) = tables.config() else {
         return pass;
     };
     let outer = match parse_outer(frame, tables, &config) {
@@ -43,10 +40,29 @@ pub fn from_uplink<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: If
         Ok(Parsed::Tunnel(outer)) => outer,
         Err(OutOfReach) => return Decision::new(Slot(0), Verdict::Pull),
     };
-    if usize::try_from(uplink.l2_len) != Ok(ethernet::LEN) {
-        return Decision::new(Slot(0), Verdict::HandUp);
+    if config.flags & config_flags::ETHERNET == 0 {
+        let Some(uplink) = tables.uplink(from) else {
+            return pass;
+        };
+        if usize::try_from(uplink.l2_len) != Ok(ethernet::LEN) {
+            return Decision::new(Slot(0), Verdict::HandUp);
+        }
     }
     decide(frame, tables, from, &config, &outer)
+}
+
+/// Whether an address is one of our own. Most nodes have just the one that is compared first.
+#[inline(always)]
+fn is_local<T: Tables>(tables: &T, config: &ConfigEntry, address: &Ip16) -> bool {
+    config.local == *address || tables.is_local(address)
+}
+
+/// What an outer IP header says of its packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
+    source: Ip16,
+    destination: Ip16,
+    tos: u8,
 }
 
 /// What the outer headers of one frame say.
@@ -100,9 +116,6 @@ fn parse_v4<F: Frame + ?Sized, T: Tables>(
     if first >> 4 != 4 || protocol != ip::UDP {
         return Ok(Parsed::Foreign);
     }
-    if !tables.is_local(&ip16_from_v4([d0, d1, d2, d3])) {
-        return Ok(Parsed::Foreign);
-    }
     let fragment = u16::from_be_bytes([f0, f1]) & ip::V4_FRAGMENT_MASK;
     let length = usize::from(first & 0x0f) * 4;
     if length < ip::V4_LEN {
@@ -114,7 +127,12 @@ fn parse_v4<F: Frame + ?Sized, T: Tables>(
     }
     let udp = ethernet::LEN + length;
     let regular = fragment == 0 && length == ip::V4_LEN;
-    parse_udp(frame, config, udp, regular, ip16_from_v4([s0, s1, s2, s3]), tos)
+    let ends = Ends {
+        source: ip16_from_v4([s0, s1, s2, s3]),
+        destination: ip16_from_v4([d0, d1, d2, d3]),
+        tos,
+    };
+    parse_udp(frame, tables, config, udp, regular, &ends)
 }
 
 #[inline(always)]
@@ -132,24 +150,24 @@ fn parse_v6<F: Frame + ?Sized, T: Tables>(
     let Some(destination) = read::<16, F>(frame, ethernet::LEN + 24)? else {
         return Ok(Parsed::Foreign);
     };
-    if first >> 4 != 6 || !tables.is_local(&destination) {
+    if first >> 4 != 6 {
         return Ok(Parsed::Foreign);
     }
-    let tos = (first << 4) | (second >> 4);
+    let ends = Ends { source, destination, tos: (first << 4) | (second >> 4) };
     let udp = ethernet::LEN + ip::V6_LEN;
     match next {
-        ip::UDP => parse_udp(frame, config, udp, true, source, tos),
-        ip::V6_FRAGMENT => parse_v6_fragment(frame, config, source, tos),
+        ip::UDP => parse_udp(frame, tables, config, udp, true, &ends),
+        ip::V6_FRAGMENT => parse_v6_fragment(frame, tables, config, &ends),
         _ => Ok(Parsed::Foreign),
     }
 }
 
 #[inline(always)]
-fn parse_v6_fragment<F: Frame + ?Sized>(
+fn parse_v6_fragment<F: Frame + ?Sized, T: Tables>(
     frame: &F,
+    tables: &T,
     config: &ConfigEntry,
-    source: Ip16,
-    tos: u8,
+    ends: &Ends,
 ) -> Result<Parsed, OutOfReach> {
     let at = ethernet::LEN + ip::V6_LEN;
     let Some([next, _, o0, o1]) = read::<4, F>(frame, at)? else {
@@ -158,22 +176,25 @@ fn parse_v6_fragment<F: Frame + ?Sized>(
     if next != ip::UDP || u16::from_be_bytes([o0, o1]) & 0xfff8 != 0 {
         return Ok(Parsed::Foreign);
     }
-    parse_udp(frame, config, at + 8, false, source, tos)
+    parse_udp(frame, tables, config, at + 8, false, ends)
 }
 
 #[inline(always)]
-fn parse_udp<F: Frame + ?Sized>(
+fn parse_udp<F: Frame + ?Sized, T: Tables>(
     frame: &F,
+    tables: &T,
     config: &ConfigEntry,
     udp: usize,
     regular: bool,
-    source: Ip16,
-    tos: u8,
+    ends: &Ends,
 ) -> Result<Parsed, OutOfReach> {
     let Some([_, _, p0, p1]) = read::<4, F>(frame, udp)? else {
         return Ok(Parsed::Foreign);
     };
-    if u32::from(u16::from_be_bytes([p0, p1])) != config.port {
+    // The port first: it is compared without a look-up, and most of the host's traffic has another.
+    if u32::from(u16::from_be_bytes([p0, p1])) != config.port
+        || !is_local(tables, config, &ends.destination)
+    {
         return Ok(Parsed::Foreign);
     }
     if !regular {
@@ -183,7 +204,7 @@ fn parse_udp<F: Frame + ?Sized>(
         return Ok(Parsed::Short);
     };
     let length = udp + ip::UDP_LEN + vxlan::LEN;
-    Ok(Parsed::Tunnel(Outer { source, tos, vxlan, length }))
+    Ok(Parsed::Tunnel(Outer { source: ends.source, tos: ends.tos, vxlan, length }))
 }
 
 #[inline(always)]
@@ -198,11 +219,11 @@ fn decide<F: Frame + ?Sized, T: Tables>(
         Ok(vni) => vni,
         Err(reason) => return Decision::drop(Slot(0), reason),
     };
-    let (segment, member) = match admit(tables, vni, outer.source) {
+    let member = match admit(tables, vni, outer.source) {
         Ok(admitted) => admitted,
         Err((slot, reason)) => return Decision::drop(slot, reason),
     };
-    let slot = Slot(segment.slot);
+    let slot = Slot(member.slot);
     let Ok(header) = read::<{ ethernet::LEN }, F>(frame, outer.length) else {
         return Decision::new(slot, Verdict::Pull);
     };
@@ -233,7 +254,7 @@ fn decide<F: Frame + ?Sized, T: Tables>(
     };
     let length = if outer.length == OVERHEAD_V6 { OVERHEAD_V6_U32 } else { OVERHEAD_V4_U32 };
     let decap = Some(Decap { length, inner, ecn });
-    let place = Place { vni, segment, from, group: Group(member.group), tos: 0, decap };
+    let place = Place { vni, slot, from, group: Group(member.group), tos: 0, decap };
     if frame.gso_size() == 0 {
         return into_segment(tables, &place, header, inner);
     }
@@ -282,15 +303,12 @@ pub fn admit<T: Tables>(
     tables: &T,
     vni: Vni,
     source: Ip16,
-) -> Result<(SegmentEntry, MemberEntry), (Slot, DropReason)> {
-    let segment = tables.segment(vni);
-    if let Some(segment) = segment
-        && let Some(member) = tables.member(&MemberKey::new(vni, source))
-    {
-        return Ok((segment, member));
+) -> Result<MemberEntry, (Slot, DropReason)> {
+    if let Some(member) = tables.member(&MemberKey::new(vni, source)) {
+        return Ok(member);
     }
     let known = tables.is_source(&source);
-    Err(match segment {
+    Err(match tables.segment(vni) {
         _ if !known => (Slot(0), DropReason::UnknownVtep),
         None => (Slot(0), DropReason::UnknownVni),
         Some(segment) => (Slot(segment.slot), DropReason::VtepNotInSegment),
@@ -331,7 +349,7 @@ pub fn into_segment<T: Tables>(
     inner: Inner,
 ) -> Decision {
     if header.destination.is_group() {
-        return place.flood_group(header.destination);
+        return place.flood_group(tables, header.destination);
     }
     match station::find(tables, &FdbKey::new(place.vni, header.destination)) {
         Station::Port { port, peer } => {
@@ -339,7 +357,7 @@ pub fn into_segment<T: Tables>(
             place.decide(Verdict::Deliver { port, delivery, decap: place.decap })
         }
         Station::Vtep { .. } => place.decide(Verdict::Drop(DropReason::SplitHorizon)),
-        Station::Unknown => place.flood_unknown(),
+        Station::Unknown => place.flood_unknown(tables),
     }
 }
 

@@ -101,7 +101,7 @@ fn write_referrers(image: &mut Image, (sources, members, stations): &Referrers) 
     image.sources = sources.iter().map(|(k, v)| ([*k; 16], *v)).collect();
     for (key, vtep) in members {
         let key = MemberKey { vni: 7, source: [*key; 16] };
-        let member = MemberEntry { vtep: *vtep, group: 1, flags: 0 };
+        let member = MemberEntry { vtep: *vtep, group: 1, flags: 0, slot: 0 };
         image.members.insert(key, member);
     }
     for (mac, (is_port, target)) in stations {
@@ -140,7 +140,7 @@ fn chunk(ids: &[u32], more: bool) -> FloodChunk {
 }
 
 pub(super) const CONFIG: ConfigEntry =
-    ConfigEntry { abi: 1, port: 0, mark: 0, vxlan_ifindex: 0, flags: 0 };
+    ConfigEntry { abi: 1, port: 0, mark: 0, vxlan_ifindex: 0, flags: 0, local: [0; 16] };
 pub(super) const SEGMENT: SegmentEntry = SegmentEntry { flood_id: 0, flags: 0, slot: 1, mtu: 1400 };
 pub(super) const FDB_KEY: FdbKey = FdbKey { vni: 7, mac: [2; 6], pad: [0; 2] };
 pub(super) const PORT: PortEntry =

@@ -61,7 +61,8 @@ fn write_node(local: &Local, image: &mut Image) {
         port: u32::from(local.udp_port),
         mark: local.mark,
         vxlan_ifindex: local.vxlan.map_or(0, |device| device.0),
-        flags: if local.slow_path_blocked { config_flags::SLOW_PATH_BLOCKED } else { 0 },
+        flags: config_flags(local),
+        local: local.addresses.first().map_or([0; 16], |address| ip16(*address)),
     });
     for (device, uplink) in &local.uplinks {
         image.uplinks.insert(device.0, UplinkEntry::new(uplink.mac));
@@ -78,6 +79,13 @@ fn write_node(local: &Local, image: &mut Image) {
     if let Some(device) = local.vxlan {
         image.hooks.insert(Hook { device, program: Program::TunnelRx });
     }
+}
+
+/// The bits of `CONFIG`.
+fn config_flags(local: &Local) -> u32 {
+    let blocked = if local.slow_path_blocked { config_flags::SLOW_PATH_BLOCKED } else { 0 };
+    let ethernet = local.uplinks.values().all(|uplink| uplink.mac.is_some());
+    blocked | if ethernet { config_flags::ETHERNET } else { 0 }
 }
 
 /// An image in the making.
@@ -183,7 +191,9 @@ impl<'a> Builder<'a> {
         for (vni, name, id, member) in self.members() {
             let external = if member.external { member_flags::EXTERNAL } else { 0 };
             let learn = if member.learn { member_flags::LEARN } else { 0 };
-            let entry = MemberEntry { vtep: id.0, group: member.group.0, flags: external | learn };
+            let slot = self.image.segments.get(&vni.get()).map_or(0, |entry| entry.slot);
+            let (group, flags) = (member.group.0, external | learn);
+            let entry = MemberEntry { vtep: id.0, group, flags, slot };
             let vtep = self.instructions.vteps.get(name);
             for address in vtep.map_or(&[][..], |vtep| vtep.addresses.as_slice()) {
                 members.insert(MemberKey::new(vni, ip16(*address)), entry);
