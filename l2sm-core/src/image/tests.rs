@@ -302,6 +302,10 @@ fn kept(before: &Image, after: &Image) -> Result<(), TestCaseError> {
         let holder = before.segments.iter().find(|(_, old)| old.slot == segment.slot);
         prop_assert!(holder.is_none_or(|(old, _)| old == vni), "slot of {vni} was taken over");
     }
+    for (key, member) in &after.members {
+        let segment = after.segments.get(&key.vni).unwrap();
+        prop_assert_eq!(member.slot, segment.slot, "slot of a member of {}", key.vni);
+    }
     Ok(())
 }
 
@@ -390,10 +394,30 @@ fn a_blocked_slow_path_is_a_flag_in_config() {
     let flags = |slow_path_blocked| {
         let local = Local { slow_path_blocked, ..local() };
         let (image, _problems) = image(&Instructions::default(), &local, &Image::default());
-        image.config.unwrap().flags
+        image.config.unwrap().flags & config_flags::SLOW_PATH_BLOCKED
     };
     assert_eq!(flags(false), 0);
     assert_eq!(flags(true), config_flags::SLOW_PATH_BLOCKED);
+}
+
+#[test]
+fn config_says_that_every_underlay_device_is_ethernet_until_one_is_not() {
+    let flags = |local: &Local| {
+        let (image, _problems) = image(&Instructions::default(), local, &Image::default());
+        image.config.unwrap().flags & config_flags::ETHERNET
+    };
+    let mut local = local();
+    assert_eq!(flags(&local), config_flags::ETHERNET);
+    let tunnel = Uplink { mac: None, ..*local.uplinks.values().next().unwrap() };
+    local.uplinks.insert(IfIndex(99), tunnel);
+    assert_eq!(flags(&local), 0);
+}
+
+#[test]
+fn config_has_the_first_own_address_and_every_own_address_is_in_locals() {
+    let (image, _problems) = image(&Instructions::default(), &local(), &Image::default());
+    let first = image.config.unwrap().local;
+    assert!(image.locals.contains_key(&first), "{:?}", image.locals);
 }
 
 /// The chunks of a flood list.
