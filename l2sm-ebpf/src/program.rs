@@ -121,11 +121,12 @@ fn l2sm_uplink_xdp_generic(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn drop_early(ctx: &XdpContext) -> u32 {
     let device = ingress(ctx);
-    let Some(uplink) = Maps.uplink(device) else {
+    let maps = Maps::default();
+    let Some(uplink) = maps.uplink(device) else {
         return xdp_action::XDP_PASS;
     };
     let frame = Received::new(ctx, Mac(uplink.mac));
-    let decision = uplink::from_uplink(&frame, &Maps, device);
+    let decision = uplink::from_uplink(&frame, &maps, device);
     match decision.verdict() {
         Verdict::Drop(reason) => {
             count::dropped(&frame, decision.slot(), reason);

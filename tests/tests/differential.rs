@@ -101,7 +101,7 @@ fn tables(devices: &Devices) -> MemoryTables {
     // No flooding here: that sends for real, and has a test of its own.
     let segment = |slot, flags| SegmentEntry { flood_id: 0, flags, slot, mtu: 1450 };
     let mesh = |id| FdbEntry::vtep(VtepId(id), Group::MESH);
-    let member = |vtep, flags| MemberEntry { vtep, group: Group::MESH.0, flags };
+    let member = |vtep, flags, slot| MemberEntry { vtep, group: Group::MESH.0, flags, slot };
     let v4 = ip16_from_v4;
     let (resolved, unresolved) = (path_state::RESOLVED, path_state::UNRESOLVED);
     MemoryTables {
@@ -111,6 +111,7 @@ fn tables(devices: &Devices) -> MemoryTables {
             mark: abi::MARK,
             vxlan_ifindex: devices.stranger,
             flags: 0,
+            local: v4(LOCAL),
         }),
         ports: BTreeMap::from([
             (a, port(A, port_flags::MAC_CHECK | port_flags::PEER, 1, [10, 0, 0, 1])),
@@ -139,10 +140,10 @@ fn tables(devices: &Devices) -> MemoryTables {
             (4, vtep(v4(EXTERNAL), v4(LOCAL), 0, 120, resolved, uplink)),
         ]),
         members: BTreeMap::from([
-            (MemberKey::new(vni(100), v4(REMOTE)), member(1, 0)),
-            (MemberKey::new(vni(100), REMOTE6), member(2, 0)),
-            (MemberKey::new(vni(100), v4(EXTERNAL)), member(4, member_flags::EXTERNAL)),
-            (MemberKey::new(vni(200), v4(REMOTE)), member(1, 0)),
+            (MemberKey::new(vni(100), v4(REMOTE)), member(1, 0, 1)),
+            (MemberKey::new(vni(100), REMOTE6), member(2, 0, 1)),
+            (MemberKey::new(vni(100), v4(EXTERNAL)), member(4, member_flags::EXTERNAL, 1)),
+            (MemberKey::new(vni(200), v4(REMOTE)), member(1, 0, 2)),
         ]),
         sources: BTreeMap::from([
             (v4(REMOTE), 1),

@@ -32,6 +32,7 @@ fn object(sizes: &[(&str, u32)]) -> Object {
             mark: abi::MARK,
             vxlan_ifindex: 0,
             flags: 0,
+            local: [0; 16],
         }),
         locals: [ip16_from_v4(LOCAL)].into(),
         uplinks: [(DEVICE, UplinkEntry::new(Some(LOOPBACK)))].into(),

@@ -111,6 +111,7 @@ fn fill(maps: &mut Maps) -> Result<(), DatapathError> {
         mark: abi::MARK,
         vxlan_ifindex: DEVICE,
         flags: 0,
+        local: [0; 16],
     }))?;
     maps.segments.put(&VNI, &SegmentEntry { flood_id: 0, flags: 0, slot: 1, mtu: 1450 })?;
     let (ipv4, ipv6, group) = ([0; 4], [0; 16], Group::PORTS.0);

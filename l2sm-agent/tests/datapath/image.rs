@@ -31,7 +31,7 @@ pub(crate) fn full_image() -> Image {
         sources: [([1; 16], 1)].into(),
         flood: [(list, LIST)].into(),
         segments: [(7, SEGMENT)].into(),
-        members: [(member, MemberEntry { vtep: 1, group: 1, flags: 0 })].into(),
+        members: [(member, MemberEntry { vtep: 1, group: 1, flags: 0, slot: 1 })].into(),
         fdb: [(fdb, STATION)].into(),
         neigh: [(neigh, NeighEntry { mac: [2; 6], flags: 1 })].into(),
         ports: [(5, PORT)].into(),
@@ -56,7 +56,7 @@ pub(crate) const PORT: PortEntry = PortEntry {
 };
 
 const CONFIG: ConfigEntry =
-    ConfigEntry { abi: abi::ABI, port: 7000, mark: 0x2000, vxlan_ifindex: 3, flags: 1 };
+    ConfigEntry { abi: abi::ABI, port: 7000, mark: 0x2000, vxlan_ifindex: 3, flags: 1, local: [0; 16] };
 const SEGMENT: SegmentEntry = SegmentEntry { flood_id: 9, flags: 1, slot: 4, mtu: 1450 };
 const STATION: FdbEntry = FdbEntry { kind: target_kind::VTEP, flags: 0, group: 1, target: 1 };
 const RECEIVER: FloodEntry = FloodEntry { kind: target_kind::VTEP, flags: 1, group: 1, target: 1 };
