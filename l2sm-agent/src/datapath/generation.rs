@@ -13,7 +13,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// This build's. There is no earlier layout yet: whoever raises [`abi::ABI`] has the new agent
+    /// This build's. No earlier layout was released: whoever raises [`abi::ABI`] has the new agent
     /// know the one before it.
     #[cfg(not(feature = "next-build"))]
     pub fn current() -> Self {

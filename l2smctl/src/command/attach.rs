@@ -7,8 +7,8 @@ use l2sm_api::socket::{Attach, Attached};
 
 use super::{Common, Netns};
 use crate::agent;
-use crate::output::table::Table;
 use crate::output::AnswerFormat;
+use crate::output::table::Table;
 
 /// Plug a network namespace of this node into a network.
 ///

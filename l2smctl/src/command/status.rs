@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::Common;
 use crate::agent;
 use crate::client::Unreachable;
-use crate::output::table::Table;
 use crate::output::AnswerFormat;
+use crate::output::table::Table;
 
 /// Show the state of the controller and its nodes, or of this node.
 ///
