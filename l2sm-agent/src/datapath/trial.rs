@@ -123,7 +123,7 @@ fn fill(maps: &mut Maps) -> Result<(), DatapathError> {
         maps.fdb.put(&FdbKey::new(vni, OTHER), &FdbEntry::vtep(VtepId(VTEP), Group::MESH))?;
         maps.fdb.put(&FdbKey::new(vni, POD), &pod(false))?;
         maps.fdb.put(&FdbKey::new(vni, PEER), &pod(true))?;
-        let member = MemberEntry { vtep: VTEP, group: Group::MESH.0, flags: 0 };
+        let member = MemberEntry { vtep: VTEP, group: Group::MESH.0, flags: 0, slot: 1 };
         maps.members.put(&MemberKey::new(vni, remote), &member)?;
     }
     maps.uplinks.put(&DEVICE, &UplinkEntry::new(Some(NODE)))?;
