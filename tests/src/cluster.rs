@@ -28,6 +28,8 @@ pub struct Cluster {
     controller: Option<Child>,
     others: Vec<Child>,
     pki: Option<Pki>,
+    /// Where its programs are.
+    find: fn(&str) -> PathBuf,
 }
 
 /// A node with its agent.
@@ -60,15 +62,20 @@ pub struct ClusterPod {
 impl Cluster {
     /// Makes `count` nodes, waits until their agents are connected.
     pub fn new(count: u8) -> Self {
-        Self::make(count, false)
+        Self::make(count, false, program)
+    }
+
+    /// The same with the programs that `cargo xtask build --release` makes.
+    pub fn of_release(count: u8) -> Self {
+        Self::make(count, false, release_program)
     }
 
     /// The same with TLS: node `n1` has the certificate `node-n1`, and so on.
     pub fn with_tls(count: u8) -> Self {
-        Self::make(count, true)
+        Self::make(count, true, program)
     }
 
-    fn make(count: u8, tls: bool) -> Self {
+    fn make(count: u8, tls: bool, find: fn(&str) -> PathBuf) -> Self {
         let underlay = Netns::new("underlay").without_ipv6();
         underlay.ip("link add ul type bridge mcast_snooping 0");
         underlay.ip(&format!("link set ul mtu {UNDERLAY_MTU} up"));
@@ -83,11 +90,13 @@ impl Cluster {
             controller: None,
             others: Vec::new(),
             pki,
+            find,
         };
         cluster.start_controller();
         for number in 1..=count {
             let mut node = ClusterNode::new(number, &cluster.underlay, cluster.directory.path());
             node.controllers = vec![cluster.url()];
+            node.program = find("l2sm-agent");
             node.flags = match &cluster.pki {
                 Some(pki) => pki.client_flags(&format!("node-n{number}")),
                 None => vec!["--insecure".to_owned()],
@@ -117,7 +126,7 @@ impl Cluster {
     }
 
     fn spawn_controller(&self, port: u16, store: &str) -> Child {
-        let mut command = command(&self.underlay, "l2sm-controller");
+        let mut command = inside(&self.underlay, &(self.find)("l2sm-controller"));
         command.args(["serve", "--listen", &format!("192.0.2.254:{port}"), "--store"]);
         command.arg(self.directory.path().join(store));
         match &self.pki {
@@ -444,6 +453,15 @@ pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test runs");
     let built = test.ancestors().nth(2).expect("target/debug/deps/test").join(name);
     assert!(built.exists(), "{name} is not built: run `cargo xtask test`, or `cargo build` first");
+    built
+}
+
+/// Path of a program of ours, built by `cargo xtask build --release`.
+pub fn release_program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test runs");
+    let target = test.ancestors().nth(3).expect("target/debug/deps/test");
+    let built = target.join("release").join(name);
+    assert!(built.exists(), "{name} is not built: run `cargo xtask build --release`");
     built
 }
 

@@ -1,7 +1,7 @@
 //! The kernel object loaded on its own, with its own maps: for running programs on bytes
 //! (`BPF_PROG_TEST_RUN`).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunOptions,
@@ -68,11 +68,11 @@ impl Object {
     /// The same, with these sizes of maps besides.
     pub fn load_sized(sizes: &[(&str, u32)]) -> Self {
         let mut loader = EbpfLoader::new();
-        for (name, entries) in sizes {
-            loader.map_max_entries(name, *entries);
-        }
         for name in ["FDB", "NEIGH", "MEMBERS", "DROPS", "FLOOD", "SOURCES", "VTEPS"] {
             loader.map_max_entries(name, 1024);
+        }
+        for (name, entries) in sizes {
+            loader.map_max_entries(name, *entries);
         }
         let mut ebpf = loader.load(OBJECT).expect("the object loads");
         let progs = ebpf.take_map("PROGS").expect("the object has it");
@@ -200,12 +200,18 @@ impl Object {
         drops
     }
 
-    /// Runs a program on the same frame many times, in one system call.
-    pub fn repeat(&mut self, program_name: &str, bytes: &[u8], times: u32) {
+    /// Runs a program on the same frame many times; its last code, and the mean time of a run.
+    pub fn time(&mut self, program_name: &str, bytes: &[u8], times: u32) -> (u32, Duration) {
         let options =
             TestRunOptions { data_in: Some(bytes), repeat: times, ..TestRunOptions::default() };
         let result = program(&mut self.ebpf, program_name).test_run(options);
-        result.unwrap_or_else(|error| panic!("{program_name}: {error:?}"));
+        let result = result.unwrap_or_else(|error| panic!("{program_name}: {error:?}"));
+        (result.return_value, result.duration)
+    }
+
+    /// Runs a program on the same frame many times, in one system call.
+    pub fn repeat(&mut self, program_name: &str, bytes: &[u8], times: u32) {
+        self.time(program_name, bytes, times);
     }
 
     /// The records of drops in the ring; and takes them out.

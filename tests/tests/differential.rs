@@ -17,8 +17,8 @@ use l2sm_common::{
     mac::Mac,
     maps::{
         ConfigEntry, FdbEntry, FdbKey, MemberEntry, MemberKey, NeighEntry, NeighKey, PathEntry,
-        PortEntry, SegmentEntry, UplinkEntry, VtepEntry, member_flags, neigh_flags, path_state,
-        port_flags, segment_flags, vtep_flags,
+        PortEntry, SegmentEntry, UplinkEntry, VtepEntry, config_flags, member_flags, neigh_flags,
+        path_state, port_flags, segment_flags, vtep_flags,
     },
     verdict::{Verdict, Way},
     vni::Vni,
@@ -255,11 +255,11 @@ fn compare(
     frames: &impl Strategy<Value = (Vec<u8>, u32, u32)>,
     program: &str,
     devices: &Devices,
+    tables: &MemoryTables,
     decide: impl Fn(&Bytes<'_>, &MemoryTables, u32) -> Decision,
 ) -> BTreeMap<String, u32> {
-    let tables = tables(devices);
     let mut object = Object::load();
-    object.fill(&tables);
+    object.fill(tables);
     let object = RefCell::new(object);
     let seen = RefCell::new(BTreeMap::new());
     let mut runner =
@@ -267,8 +267,8 @@ fn compare(
     let result = runner.run(frames, |(bytes, ifindex, gso_size)| {
         let for_host = bytes[..6] == devices.uplink_mac.0;
         let frame = Bytes { gso_size, for_host, ..Bytes::new(&bytes) };
-        let decision = decide(&frame, &tables, ifindex);
-        let expected = outcome(&decision, &frame, &tables);
+        let decision = decide(&frame, tables, ifindex);
+        let expected = outcome(&decision, &frame, tables);
         let mut object = object.borrow_mut();
         let run = Run { program, bytes: &bytes, ifindex, mark: 0, gso_size };
         let Some(mut ran) = object.run(&run) else {
@@ -332,7 +332,7 @@ fn kernel_and_host_agree_about_what_pods_send() {
     let frames = (damaged(inner_frames()), ports, gso);
 
     let seen = devices.netns.run(|| {
-        compare(&frames, abi::PORT_RX, &devices, |frame, tables, ifindex| {
+        compare(&frames, abi::PORT_RX, &devices, &tables(&devices), |frame, tables, ifindex| {
             from_port(frame, tables, IfIndex(ifindex))
         })
     });
@@ -367,9 +367,20 @@ fn kernel_and_host_agree_about_what_the_underlay_brings() {
     let frames = (damaged(tunnel_packets(devices.uplink_mac)), Just(ifindex), gso);
 
     let seen = devices.netns.run(|| {
-        compare(&frames, abi::UPLINK_RX, &devices, |frame, tables, ifindex| {
-            from_uplink(frame, tables, IfIndex(ifindex))
-        })
+        // Every device Ethernet, or one not; the first own address of one family, or of the other.
+        let mut seen = BTreeMap::new();
+        for (flags, local) in [(0, ip16_from_v4(LOCAL)), (config_flags::ETHERNET, LOCAL6)] {
+            let mut tables = tables(&devices);
+            tables.config = tables.config.map(|config| ConfigEntry { flags, local, ..config });
+            seen.extend(compare(
+                &frames,
+                abi::UPLINK_RX,
+                &devices,
+                &tables,
+                |frame, tables, ifindex| from_uplink(frame, tables, IfIndex(ifindex)),
+            ));
+        }
+        seen
     });
 
     assert_all_seen(

@@ -33,21 +33,25 @@ pub fn from_uplink<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: If
     let Some(config) = tables.config() else {
         return pass;
     };
-    let outer = match parse_outer(frame, tables, &config) {
+    let parsed = match parse_outer(frame, tables, &config) {
         Ok(Parsed::Foreign) => return pass,
-        Ok(Parsed::Irregular) => return Decision::new(Slot(0), Verdict::HandUp),
-        Ok(Parsed::Short) => return Decision::drop(Slot(0), DropReason::Truncated),
-        Ok(Parsed::Tunnel(outer)) => outer,
+        Ok(parsed) => parsed,
         Err(OutOfReach) => return Decision::new(Slot(0), Verdict::Pull),
     };
+    let mut ethernet = true;
     if config.flags & config_flags::ETHERNET == 0 {
         let Some(uplink) = tables.uplink(from) else {
             return pass;
         };
-        if usize::try_from(uplink.l2_len) != Ok(ethernet::LEN) {
+        ethernet = usize::try_from(uplink.l2_len) == Ok(ethernet::LEN);
+    }
+    let outer = match parsed {
+        Parsed::Tunnel(outer) if ethernet => outer,
+        Parsed::Short => return Decision::drop(Slot(0), DropReason::Truncated),
+        Parsed::Tunnel(_) | Parsed::Irregular | Parsed::Foreign => {
             return Decision::new(Slot(0), Verdict::HandUp);
         }
-    }
+    };
     decide(frame, tables, from, &config, &outer)
 }
 

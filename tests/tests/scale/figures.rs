@@ -1,0 +1,44 @@
+//! Figures, and what they are held against.
+
+use std::{fs, time::Duration};
+
+/// Prints one figure.
+pub(crate) fn say(what: &str, figure: &str) {
+    println!("scale: {what}: {figure}");
+}
+
+/// The time that `percent` of these are not longer than (nearest rank).
+pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted[rank - 1]
+}
+
+/// Runnable tasks over the last minute: who judges a time should know.
+pub(crate) fn say_load() {
+    let load = fs::read_to_string("/proc/loadavg").expect("/proc");
+    let cpus = std::thread::available_parallelism().expect("the kernel tells");
+    say("load of the machine", &format!("{} on {cpus} CPUs", load.split(' ').next().unwrap()));
+}
+
+/// Resident memory of a process, bytes.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
+}
+
+/// Bytes as MiB, one digit behind the point.
+pub(crate) fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[test]
+fn percentiles_are_of_what_was_measured() {
+    let times: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
+    assert_eq!(percentile(&times, 50), Duration::from_millis(50));
+    assert_eq!(percentile(&times, 99), Duration::from_millis(99));
+    assert_eq!(percentile(&times[..1], 50), Duration::from_millis(100));
+}
