@@ -1,0 +1,2 @@
+//! The program `l2sm-operator`.
+fn main() {}
