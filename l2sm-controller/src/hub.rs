@@ -346,6 +346,7 @@ fn waiting_port(plan: &Plan, catalog: &Catalog, held: &L2Attachment) -> Option<P
         netns: held.spec.netns.clone(),
         netns_inode: held.spec.netns_inode,
         pod: held.spec.pod.clone(),
+        pod_uid: None,
         mac: held.spec.station()?,
         addresses: held.spec.addresses(),
         mtu: plan.mtu(&held.network()).unwrap_or_default(),

@@ -96,6 +96,8 @@ pub struct Attachment {
     pub netns_inode: u64,
     /// The pod's name, for listings and `ifalias`.
     pub pod: Option<String>,
+    /// The pod's UID, as its container runtime knows it.
+    pub pod_uid: Option<String>,
     /// Interface name in the pod.
     pub ifname: String,
     /// MAC address.

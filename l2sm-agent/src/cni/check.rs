@@ -178,6 +178,7 @@ mod tests {
             netns: None,
             netns_inode: 1,
             pod: None,
+            pod_uid: None,
             mac: MAC,
             addresses: vec!["10.0.0.1/24".parse().unwrap()],
             mtu: 1450,

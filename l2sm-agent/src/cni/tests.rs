@@ -86,6 +86,7 @@ impl Controller for Fake {
             netns: Some(request.netns),
             netns_inode: request.netns_inode,
             pod: None,
+            pod_uid: None,
             mac: Mac([2, 0, 0, 0, 0, 1]),
             addresses: vec!["10.0.0.1/24".parse().unwrap()],
             mtu: 1450,
