@@ -15,6 +15,7 @@ pub mod distribute;
 pub mod draft;
 pub mod hub;
 pub mod incoming;
+pub mod place;
 pub mod progress;
 pub mod refusal;
 pub mod serve;
