@@ -30,6 +30,7 @@ use self::{
     wiring::{Calls, Looks, OnNode},
 };
 use crate::{
+    chain,
     cni::{Channels, Journal, Listener, Service},
     config::{Cleanup, Command, Run, host_and_port, version},
     controller::{Client, Follower, Settings as FollowSettings, Troubles, kept},
@@ -74,7 +75,12 @@ fn clean_up(cleanup: &Cleanup) -> anyhow::Result<()> {
     privilege::check()?;
     let _namespace = NamespaceLock::take()?;
     let _lock = Lock::take(&cleanup.places)?;
-    let removed = cleanup::remove_all(&cleanup.places)?;
+    // First what starts pods on the plugin, then what the plugin needs.
+    let mut removed = match cleanup.cni.both() {
+        Some((conf_dir, bin_dir)) => chain::remove(conf_dir, bin_dir)?,
+        None => Vec::new(),
+    };
+    removed.extend(cleanup::remove_all(&cleanup.places)?);
     let mut lines: Vec<_> = removed.iter().map(|thing| format!("removed {thing}\n")).collect();
     if lines.is_empty() {
         lines.push("nothing to remove\n".to_owned());
@@ -134,7 +140,8 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let (signals, signals_seen) = blocking::channel();
     let mut parts = JoinSet::new();
-    let driver = spawn_parts(run, identity, (&signals, signals_seen), metrics, &mut parts)?;
+    let driver =
+        Box::pin(spawn_parts(run, identity, (&signals, signals_seen), metrics, &mut parts)).await?;
     let (done, passes_ended) = oneshot::channel::<()>();
     let passes = thread::Builder::new().name("reconcile".to_owned()).spawn(move || {
         // Dropped at the end, a panic's too: that is the message.
@@ -165,7 +172,7 @@ fn ended_early(part: &str) -> String {
 }
 
 /// Makes everything that runs beside the reconciler, and starts it. Each part that ends tells its name.
-fn spawn_parts(
+async fn spawn_parts(
     run: &Run,
     identity: Identity,
     (signals, signals_seen): (&blocking::Sender<Signal>, blocking::Receiver<Signal>),
@@ -180,12 +187,19 @@ fn spawn_parts(
     let (wake, woken) = mpsc::unbounded_channel();
     let journal = Journal::open(state_dir)?;
     let listener = Listener::bind(&run.places.socket)?;
+    let reports = (desired.clone(), wake.clone());
     let monitor = Monitor::open().context("watch the node's links")?;
     let channels =
         Channels { desired: desired.clone(), outcomes: outcomes.clone(), wake: wake.clone() };
     let client = Client::new(controller_seen, troubles_seen);
     let (calls, on_node) = (Calls(client.clone()), OnNode(signals.clone()));
     let service = Arc::new(Service::new(calls, on_node, identity.clone(), channels, journal));
+    // Before anything is followed: a port whose pod is not known to be here would go.
+    service.open_beside(&run.places.socket).await;
+    if let Some(places) = run.cni.places(run.cni_plugin.as_deref(), &run.places.socket) {
+        let keeping = chain::keep_installed(places, wiring::reporting(reports));
+        parts.spawn(named("keeping the CNI list", async move { Box::pin(keeping).await }));
+    }
     let looks = Looks {
         node: OnNode(signals.clone()),
         identity: identity.clone(),
@@ -214,6 +228,10 @@ fn spawn_parts(
     ));
     parts.spawn(named("looking for namespaces", async move {
         Box::pin(looks.release_gone_forever()).await;
+    }));
+    let follows = Arc::clone(&service);
+    parts.spawn(named("following the pods", async move {
+        Box::pin(follows.follow_sandboxes_forever()).await;
     }));
     parts
         .spawn(named("serving the socket", async move { Box::pin(listener.serve(service)).await }));

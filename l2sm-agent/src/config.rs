@@ -1,5 +1,7 @@
 //! Flags, environment and defaults.
 
+mod kubernetes;
+
 use std::{
     ffi::OsString,
     fs,
@@ -14,6 +16,8 @@ use clap::{
 use l2sm_api::grpc::tls::ClientFiles;
 use l2sm_common::abi;
 use thiserror::Error;
+
+pub use self::kubernetes::CniDirs;
 
 /// Maps whose size may be chosen, and the most entries that each may have. `SEGMENTS` has as many as
 /// there are counter slots.
@@ -124,6 +128,12 @@ pub struct Run {
     /// Remove programs, pins and devices on a clean stop
     #[arg(long, env = "L2SM_DETACH_ON_EXIT", value_parser = BoolishValueParser::new())]
     pub detach_on_exit: bool,
+    /// Where the container runtime's files are.
+    #[command(flatten)]
+    pub cni: CniDirs,
+    /// CNI plugin to install [default: l2sm-cni beside this program]
+    #[arg(long, env = "L2SM_CNI_PLUGIN", value_name = "FILE", requires = "cni_conf_dir")]
+    pub cni_plugin: Option<PathBuf>,
     /// Where things are.
     #[command(flatten)]
     pub places: Places,
@@ -196,6 +206,9 @@ pub enum CheckOutput {
 /// Flags of `cleanup`.
 #[derive(Clone, Debug, Args)]
 pub struct Cleanup {
+    /// Where the container runtime's files are.
+    #[command(flatten)]
+    pub cni: CniDirs,
     /// Where things are.
     #[command(flatten)]
     pub places: Places,

@@ -49,7 +49,7 @@ impl<C: Controller, N: Node> Service<C, N> {
         }
     }
 
-    async fn is_gone(&self, path: &str, inode: u64) -> bool {
+    pub(super) async fn is_gone(&self, path: &str, inode: u64) -> bool {
         match self.look(path).await {
             Ok(inside) => inode != 0 && inside.inode != inode,
             Err(Unseen::Gone(_)) => true,

@@ -1,10 +1,5 @@
 mod containers;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Mutex as Blocking,
-};
-
 use l2sm_api::{
     grpc::{Revision, v1},
     socket::{Attach, Detach, Fault},
@@ -136,6 +131,10 @@ impl Node for FakeNode {
             return Err(Unseen::Gone(format!("network namespace {path}: no such file")));
         }
         Ok(Inside { inode: INODE, names: self.names.clone() })
+    }
+
+    fn find_pods(&self, _uids: &BTreeSet<String>) -> BTreeMap<String, (String, u64)> {
+        BTreeMap::new()
     }
 
     async fn find(&self, _key: &ObjectKey, port: &Port) -> Result<Found, String> {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use l2sm_api::grpc::tls::ClientFiles;
+use l2sm_api::grpc::{tls::ClientFiles, v1::PodNotice};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -119,6 +119,7 @@ impl Follower {
         let channel = session.channel.clone();
         let followed = Followed { url: url.to_owned(), attach_by_request, channel };
         self.followed.send_replace(Some(followed));
+        self.desired.send_modify(|desired| desired.problems.clear());
         let keeper = Keeper::start(self.settings.state_dir.clone());
         let mut announced = false;
         let (desired, wake) = (&self.desired, &self.wake);
@@ -130,13 +131,23 @@ impl Follower {
                 tracing::debug!("the reconciler is gone");
             }
         };
+        let noticed = |notice: PodNotice| {
+            desired.send_modify(|desired| {
+                let PodNotice { pod_uid, problems } = notice;
+                if problems.is_empty() {
+                    desired.problems.remove(&pod_uid);
+                } else {
+                    desired.problems.insert(pod_uid, problems);
+                }
+            });
+        };
         let acked = |outcome: &Outcome| {
             if !announced {
                 announce(url, outcome);
             }
             announced = true;
         };
-        Box::pin(session.follow(admission, &mut self.outcomes, accepted, acked)).await
+        Box::pin(session.follow(admission, &mut self.outcomes, accepted, noticed, acked)).await
     }
 
     /// Connects and says hello.

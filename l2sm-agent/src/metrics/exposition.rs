@@ -113,6 +113,9 @@ impl Page {
 
     fn agent(&mut self, figures: &Figures) {
         let (outcome, attaches) = (&figures.outcome, &figures.attaches);
+        let name = "l2sm_attachments_waiting";
+        self.family(name, "gauge", "attachments of this node whose pod is not there (yet)");
+        self.sample(name, &[], outcome.waiting.len());
         let totals = &outcome.totals;
         let counts = [
             ("l2sm_reconcile_failures_total", "passes with a failure", totals.failed_passes),
