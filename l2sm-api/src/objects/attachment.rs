@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Column, Condition, FieldError, Object,
-    column::{age, condition, text},
     condition::is_zero,
     field::{ifname_fault, name_fault, namespace_fault, parse_address, parse_station},
     kind::{Definition, Kind},
@@ -35,6 +34,21 @@ pub struct L2Attachment {
 
 /// What is to be attached where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "crd",
+    derive(kube_derive::CustomResource),
+    kube(
+        group = "l2sm.l2sm.k8s.local",
+        version = "v1",
+        kind = "L2Attachment",
+        root = "L2AttachmentResource"
+    ),
+    kube(
+        doc = "One interface of one pod in one network, and the allocation of its addresses. Made by the operator."
+    ),
+    kube(namespaced, status = "L2AttachmentStatus", crates(kube_core = "::kube_core"))
+)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct L2AttachmentSpec {
     /// The network.
@@ -72,6 +86,7 @@ pub struct L2AttachmentSpec {
 
 /// What is, of an attachment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct L2AttachmentStatus {
     /// Addresses with prefix lengths.
@@ -97,21 +112,22 @@ pub(super) const DEFINITION: Definition = Definition {
     kind: "L2Attachment",
     plural: "l2attachments",
     singular: "l2attachment",
-    short: &["l2att", "attachments", "attachment"],
+    short: "l2att",
+    aliases: &["attachments", "attachment"],
     namespaced: true,
     columns: &[
-        Column::new("NAME", |object, _| text(object, "/metadata/name")),
-        Column::new("NETWORK", |object, _| text(object, "/spec/network")),
-        Column::new("POD", |object, _| text(object, "/spec/pod")),
-        Column::new("NODE", |object, _| text(object, "/spec/node")),
-        Column::new("IFNAME", |object, _| text(object, "/spec/ifname")),
-        Column::new("IPS", |object, _| text(object, "/status/ips")),
-        Column::new("MAC", |object, _| text(object, "/status/mac")),
-        Column::new("READY", |object, _| condition(object, "Ready")),
-        Column::wide("VNI", |object, _| text(object, "/status/vni")),
-        Column::wide("MTU", |object, _| text(object, "/status/mtu")),
-        Column::wide("NETNS", |object, _| text(object, "/spec/netns")),
-        Column::wide("AGE", age),
+        Column::NAME,
+        Column::text("NETWORK", "/spec/network"),
+        Column::text("POD", "/spec/pod"),
+        Column::text("NODE", "/spec/node"),
+        Column::text("IFNAME", "/spec/ifname"),
+        Column::text("IPS", "/status/ips"),
+        Column::text("MAC", "/status/mac"),
+        Column::READY,
+        Column::text("VNI", "/status/vni").wide(),
+        Column::text("MTU", "/status/mtu").wide(),
+        Column::text("NETNS", "/spec/netns").wide(),
+        Column::AGE.wide(),
     ],
     read: |value, default_namespace| {
         let mut attachment: L2Attachment = from_value(value)?;

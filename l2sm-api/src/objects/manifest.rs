@@ -159,7 +159,21 @@ pub fn read_object(value: Value, default_namespace: &str) -> Result<Object, Vec<
         }
     }
     drop(fields.remove("status"));
+    fields.values_mut().for_each(drop_nulls);
     (kind.definition().read)(Value::Object(fields), default_namespace)
+}
+
+/// A field without value, as templates leave it behind, is a field that is not there: so a cluster
+/// reads it too.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// What a document calls itself, as in `L2Network "blue"`.

@@ -229,7 +229,7 @@ fn upstreams_columns_are_listed_under_their_names() {
     let cells: Vec<_> = columns(Kind::Overlay)
         .iter()
         .take(4)
-        .map(|column| (column.cell)(&json, jiff::Timestamp::UNIX_EPOCH))
+        .map(|column| column.cell(&json, jiff::Timestamp::UNIX_EPOCH))
         .collect();
     assert_eq!(cells, ["ov1", "3", "2", "l2sm-sdn"]);
 }
