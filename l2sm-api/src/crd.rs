@@ -76,7 +76,7 @@ pub fn definition(kind: Kind) -> Result<Value, DefinitionError> {
     let schema = derived.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned();
     let schema = schema::complete(schema.unwrap_or_default(), &amendments, renamed)
         .map_err(|field| DefinitionError::NoField { kind, field })?;
-    Ok(schema::sorted(assembled(kind, &derived, schema)))
+    Ok(schema::sorted(assembled(kind, &derived, &schema)))
 }
 
 /// The definition of a kind as a file.
@@ -96,11 +96,11 @@ pub fn file_name(kind: Kind) -> String {
 const NONE_RENAMED: &[Renamed] = &[];
 
 /// What kube derives, with our names, columns and schema.
-fn assembled(kind: Kind, derived: &Value, schema: Value) -> Value {
+fn assembled(kind: Kind, derived: &Value, schema: &Value) -> Value {
     let definition = kind.definition();
     let spec = |pointer: &str| derived.pointer(pointer).cloned().unwrap_or_default();
     let columns: Vec<Value> =
-        columns(kind).iter().filter_map(|column| printer_column(column, &schema)).collect();
+        columns(kind).iter().filter_map(|column| printer_column(column, schema)).collect();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

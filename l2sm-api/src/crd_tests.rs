@@ -65,7 +65,8 @@ fn every_field_is_described_in_words_for_readers_of_kubectl_explain() {
 #[test]
 fn names_are_what_kube_derives_and_what_l2smctl_calls_them() {
     fn names<K: Resource<DynamicType = ()>>() -> [String; 4] {
-        [K::kind(&()), K::plural(&()), K::group(&()), K::version(&())].map(|name| name.into_owned())
+        [K::kind(&()), K::plural(&()), K::group(&()), K::version(&())]
+            .map(std::borrow::Cow::into_owned)
     }
     let derived = [
         (Kind::L2Network, names::<L2NetworkResource>()),

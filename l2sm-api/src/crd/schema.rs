@@ -63,7 +63,7 @@ pub(super) fn sorted(value: Value) -> Value {
             Value::Object(fields.into_iter().map(|(key, value)| (key, sorted(value))).collect())
         }
         Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
-        other => other,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use l2sm_common::mac::Mac;
 use l2sm_core::model::ObjectKey;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Column, Condition, FieldError, Object,
@@ -145,6 +146,24 @@ impl L2Attachment {
     }
 }
 
+/// What the attachment of a pod's interface is called: `<pod, cut>-<ifname>-<6 hex of SHA-256 of the
+/// pod's UID>`, at most 63 characters.
+pub fn attachment_name(pod: &str, ifname: &str, pod_uid: &str) -> String {
+    let name =
+        ifname.to_ascii_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    let mut hash = Sha256::new();
+    hash.update(pod_uid.as_bytes());
+    // Two names that become one: `lan_0` and `lan-0`.
+    if name != ifname {
+        hash.update([0]);
+        hash.update(ifname.as_bytes());
+    }
+    let [a, b, c, ..]: [u8; 32] = hash.finalize().into();
+    let pod: String = pod.chars().take(40).collect();
+    let pod = pod.trim_end_matches(['-', '.']);
+    format!("{pod}-{}-{a:02x}{b:02x}{c:02x}", name.trim_matches('-'))
+}
+
 impl L2AttachmentSpec {
     /// What is wrong with it, as far as it can be told without its network.
     pub fn faults(&self) -> Vec<FieldError> {
@@ -178,5 +197,36 @@ impl L2AttachmentSpec {
     /// The addresses of an attachment that has them with their prefix lengths.
     pub fn addresses(&self) -> Vec<IpNet> {
         self.ips.iter().filter_map(|ip| ip.parse().ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_tells_pod_and_interface_and_ends_with_the_pods_uid() {
+        let uid = "6a1e7c3e-0000-4000-8000-000000000001";
+        let name = attachment_name("web-0", "net1", uid);
+        let hash = name.strip_prefix("web-0-net1-").unwrap();
+        assert!(hash.len() == 6 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
+        let other = attachment_name("web-0", "net1", "another pod of the name");
+        assert_ne!(name, other);
+        assert_ne!(attachment_name("a", "lan_0", uid), attachment_name("a", "lan-0", uid));
+    }
+
+    proptest! {
+        #[test]
+        fn every_pod_and_interface_make_a_name(
+            pod in "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?",
+            ifname in "[!-$&-.0-9;-~]{1,15}",
+        ) {
+            prop_assume!(!pod.contains("..") && !pod.contains(".-") && !pod.contains("-."));
+            let name = attachment_name(&pod, &ifname, "uid");
+            prop_assert!(name.len() <= 63, "{}", name);
+            prop_assert_eq!(name_fault(&name), None);
+        }
     }
 }
