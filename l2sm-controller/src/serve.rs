@@ -74,8 +74,8 @@ impl Listener {
 
     /// Serves with TLS, to those alone whose certificate an authority of ours has signed.
     #[must_use]
-    pub fn with_tls(self, tls: ServerTls) -> Self {
-        Self { tls: Some(Arc::new(tls)), ..self }
+    pub fn with_tls(self, tls: impl Into<Arc<ServerTls>>) -> Self {
+        Self { tls: Some(tls.into()), ..self }
     }
 
     /// Serves the objects of `hub` until `stop`.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use l2sm_common::{mac::Mac, vni::Vni};
 
 /// Namespace and name of an object. Prints as `namespace/name`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Kubernetes namespace; empty for cluster-scoped kinds.
     pub namespace: String,

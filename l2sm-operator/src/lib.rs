@@ -1,3 +1,20 @@
 //! The Kubernetes source of the world: pods that join networks by annotation become attachments, and
 //! the controller's hub distributes them.
 #![forbid(unsafe_code)]
+
+pub mod api_store;
+pub mod app;
+pub mod bootstrap;
+pub mod cluster;
+pub mod entries;
+pub mod lease;
+pub mod metrics;
+pub mod standby;
+pub mod steps;
+pub mod stored;
+pub mod term;
+pub mod trust;
+pub mod watch;
+pub mod watched;
+pub mod wishes;
+pub mod writer;
