@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -30,10 +30,11 @@ use self::{
     wiring::{Calls, Looks, OnNode},
 };
 use crate::{
+    bootstrap::{Bootstrap, Exchange},
     chain,
     cni::{Channels, Journal, Listener, Service},
     config::{Cleanup, Command, Run, host_and_port, version},
-    controller::{Client, Follower, Settings as FollowSettings, Troubles, kept},
+    controller::{Client, Follower, Renewals, Settings as FollowSettings, Troubles, kept},
     datapath::{Attaching, Capacities, KernelDatapath, ensure_bpffs},
     metrics::MetricsListener,
     netlink::{
@@ -212,12 +213,30 @@ async fn spawn_parts(
     parts.spawn(named("serving metrics", async move { Box::pin(metrics.serve(looks)).await }));
     let settings = FollowSettings {
         urls: run.controller.clone(),
-        tls: run.tls.files().ok(),
+        tls: run.tls.files(state_dir).ok(),
+        server_name: run.tls.tls_server_name.clone(),
         adopt: run.adopt_controller,
         state_dir: state_dir.to_owned(),
     };
-    let follower =
-        Follower { settings, identity, desired, outcomes, followed: controller, troubles, wake };
+    let renewals = bootstrap_settings(run, &settings).map(|bootstrap| {
+        let (issued, issues) = watch::channel(0);
+        let refused = Arc::new(Notify::new());
+        let renewals = Renewals { issued: issues, refused: Arc::clone(&refused) };
+        let exchange = Exchange { issued, refused, troubles: troubles.clone() };
+        let running = named("renewing the certificate", Box::pin(bootstrap.run(exchange)));
+        parts.spawn(running);
+        renewals
+    });
+    let follower = Follower {
+        settings,
+        identity,
+        desired,
+        outcomes,
+        followed: controller,
+        troubles,
+        wake,
+        renewals,
+    };
     parts.spawn(named("following the controller", async move { Box::pin(follower.run()).await }));
     parts.spawn(named("waking the reconciler", wiring::forward_wakes(woken, signals.clone())));
     parts.spawn(named("watching the links", wiring::watch_node(monitor, signals.clone())));
@@ -236,6 +255,18 @@ async fn spawn_parts(
     parts
         .spawn(named("serving the socket", async move { Box::pin(listener.serve(service)).await }));
     Ok(Driver { desired: desired_seen, outcome, signals: signals_seen })
+}
+
+/// How the node gets its certificate, where that is not in files of the user's.
+fn bootstrap_settings(run: &Run, settings: &FollowSettings) -> Option<Bootstrap> {
+    let files = settings.tls.clone()?;
+    Some(Bootstrap {
+        urls: settings.urls.clone(),
+        ca: files.ca,
+        server_name: settings.server_name.clone(),
+        token: run.tls.tls_bootstrap_token.clone()?,
+        file: files.cert,
+    })
 }
 
 /// A part, which tells its name when it ends.

@@ -3,7 +3,6 @@
 //! What it needs of the rest of the agent it asks for by the traits here, so that it is tested
 //! without a kernel and without a controller.
 
-mod annotation;
 mod attach;
 mod check;
 mod detach;
@@ -36,13 +35,13 @@ use thiserror::Error;
 use tokio::sync::{Mutex, mpsc, watch};
 use tonic::Status;
 
-pub(crate) use self::journal::path as journal_path;
 pub use self::{
     check::{Found, HostEnd, PodEnd},
     journal::Journal,
     processes::find_pods,
     server::{ListenError, Listener},
 };
+pub(crate) use self::{journal::path as journal_path, sandboxes::remove_records};
 use self::{notes::Notes, records::Records};
 use crate::state::{Attaches, Counters, Desired, Identity, Outcome};
 

@@ -154,16 +154,29 @@ pub struct Tls {
     /// Private key of this node's certificate, PEM; read again with each connection
     #[arg(long, env = "L2SM_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// Token of this pod's service account, for the audience l2sm, in place of certificate and key:
+    /// the operator signs those that the agent makes
+    #[arg(long, env = "L2SM_TLS_BOOTSTRAP_TOKEN", value_name = "FILE",
+        conflicts_with_all = ["tls_cert", "tls_key"])]
+    pub tls_bootstrap_token: Option<PathBuf>,
+    /// The controllers' name in their certificates [default: the URL's host]
+    #[arg(long, env = "L2SM_TLS_SERVER_NAME", value_name = "NAME")]
+    pub tls_server_name: Option<String>,
 }
 
 impl Tls {
-    /// The files.
+    /// The files; those that the operator signs are in `state_dir`.
     ///
     /// # Errors
     /// One was not given: its flag.
-    pub fn files(&self) -> Result<ClientFiles, &'static str> {
+    pub fn files(&self, state_dir: &Path) -> Result<ClientFiles, &'static str> {
+        let ca = self.tls_ca.clone().ok_or("--tls-ca")?;
+        if self.tls_bootstrap_token.is_some() {
+            let both = certificate_path(state_dir);
+            return Ok(ClientFiles { ca, cert: both.clone(), key: both });
+        }
         Ok(ClientFiles {
-            ca: self.tls_ca.clone().ok_or("--tls-ca")?,
+            ca,
             cert: self.tls_cert.clone().ok_or("--tls-cert")?,
             key: self.tls_key.clone().ok_or("--tls-key")?,
         })
@@ -268,7 +281,7 @@ pub enum UsageError {
     /// TLS needs files.
     #[error(
         "--controller {url}: {missing} is missing; https:// needs --tls-ca, --tls-cert and \
-         --tls-key (`l2sm-controller certs` makes the files)"
+         --tls-key (`l2sm-controller certs` makes the files), or --tls-ca and --tls-bootstrap-token"
     )]
     NoTls {
         /// The controller.
@@ -334,10 +347,15 @@ impl Run {
         }
         if is_secure(url) {
             let missing = |missing| UsageError::NoTls { url: url.to_owned(), missing };
-            return self.tls.files().map(drop).map_err(missing);
+            return self.tls.files(self.places.state_dir()).map(drop).map_err(missing);
         }
         if self.insecure { Ok(()) } else { Err(UsageError::Insecure(url.to_owned())) }
     }
+}
+
+/// Where certificate and key are that the operator signs, in the directory of what survives a restart.
+pub fn certificate_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("node.pem")
 }
 
 /// Whether a URL stands for TLS.
@@ -442,6 +460,10 @@ mod tests {
         assert_eq!(refused, Err(UsageError::NoTls { url: url.to_owned(), missing }));
         args.extend(["--tls-key", "n1.key"]);
         assert_eq!(run(&args).check(), Ok(()));
+        let token = ["--controller", url, "--tls-ca", "ca.crt", "--tls-bootstrap-token", "token"];
+        assert_eq!(run(&token).check(), Ok(()));
+        let files = run(&token).tls.files(Path::new("/run/x")).unwrap();
+        assert_eq!((files.cert.as_path(), &files.key), (Path::new("/run/x/node.pem"), &files.cert));
         assert_eq!(run(&[]).check(), Err(UsageError::NoController));
     }
 

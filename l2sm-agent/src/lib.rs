@@ -5,6 +5,7 @@
 //! nothing of one another; [`app`] wires them, [`reconcile`] sees traits.
 
 pub mod app;
+pub mod bootstrap;
 pub mod chain;
 pub mod cni;
 pub mod config;

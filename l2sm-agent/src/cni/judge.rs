@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use l2sm_api::{grpc::v1::entry_problem::Annotation, socket::Attached};
+use l2sm_api::{annotation::read_networks, grpc::v1::entry_problem::Annotation, socket::Attached};
 use l2sm_core::{instructions::Port, model::ObjectKey};
 
-use super::annotation;
 use crate::state::{Desired, EntryProblem, Outcome};
 
 /// An attachment that a pod waits for.
@@ -42,7 +41,7 @@ impl Awaited {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn of_annotation(text: &str) -> Result<Vec<Self>, String> {
-        let entries = annotation::read(text)?.into_iter().enumerate();
+        let entries = read_networks(text)?.into_iter().enumerate();
         let holding = entries.filter(|(_, entry)| !entry.optional);
         let awaited = holding.map(|(entry, wish)| Self {
             annotation: Annotation::L2smNetworks,

@@ -290,6 +290,19 @@ fn read_records(directory: &Path) -> BTreeMap<String, Vec<Recorded>> {
     records
 }
 
+/// Removes the records beside `socket`, with their directory; what was there.
+///
+/// # Errors
+/// The file system says no.
+pub(crate) fn remove_records(socket: &Path) -> io::Result<Option<String>> {
+    let directory = pods_directory(socket);
+    match fs::remove_dir_all(&directory) {
+        Ok(()) => Ok(Some(directory.display().to_string())),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(io::Error::new(why.kind(), format!("{}: {why}", directory.display()))),
+    }
+}
+
 /// As the plugin does.
 fn write_record(directory: &Path, container: &str, record: &PodRecord) -> io::Result<()> {
     let fresh = directory.join(format!(".{container}"));
