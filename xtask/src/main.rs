@@ -4,6 +4,7 @@
 mod build;
 mod cluster;
 mod command;
+mod crds;
 mod demo;
 mod images;
 mod lint;
@@ -31,6 +32,7 @@ enum Verb {
     Setup(setup::Args),
     Build(build::Args),
     Cluster(cluster::Args),
+    Crds(crds::Args),
     Demo(demo::Args),
     Images(images::Args),
     Lint(lint::Args),
@@ -51,6 +53,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Setup(_) => setup::run().map(|()| ExitCode::SUCCESS),
         Verb::Build(args) => build::run(args).map(|()| ExitCode::SUCCESS),
         Verb::Cluster(args) => cluster::run(args).map(|()| ExitCode::SUCCESS),
+        Verb::Crds(args) => crds::run(args),
         Verb::Demo(args) => demo::run(args),
         Verb::Images(args) => images::run(args).map(|()| ExitCode::SUCCESS),
         Verb::Lint(args) => lint::run(args),
