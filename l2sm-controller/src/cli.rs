@@ -205,7 +205,7 @@ impl Serve {
             attachments = status.attachments,
             "serving"
         );
-        listener.serve(hub, stop).await?;
+        Box::pin(listener.serve(hub, stop)).await?;
         info!("stopped");
         Ok(())
     }

@@ -23,6 +23,9 @@ use crate::{
 /// Things in one message at most. A host is about 60 bytes: well below tonic's 4 MiB.
 pub const CHUNK: usize = 2_000;
 
+/// Reason of an attachment whose pod has not started yet.
+const WAITING_FOR_POD: &str = "WaitingForPod";
+
 /// How long an agent may take to say hello.
 const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -126,9 +129,10 @@ fn read_hello(hello: &v1::Hello) -> Result<AgentHello, Status> {
 fn hello_status(why: &HelloError) -> Status {
     let message = why.to_string();
     match why {
-        HelloError::Wrong(_) => Status::failed_precondition(message),
         HelloError::Served { .. } => Status::already_exists(message),
-        HelloError::Store(StoreError::Refused(_)) => Status::failed_precondition(message),
+        HelloError::Wrong(_) | HelloError::Store(StoreError::Refused(_)) => {
+            Status::failed_precondition(message)
+        }
         HelloError::Store(_) => Status::unavailable(message),
     }
 }
@@ -288,7 +292,9 @@ impl Follower {
             return;
         }
         let errors: BTreeMap<_, _> = ack.errors.into_iter().map(read_error).collect();
-        for ((kind, key), error) in &errors {
+        // A pod that has not started yet is nothing to warn of.
+        let grave = errors.iter().filter(|(_, error)| error.reason != WAITING_FOR_POD);
+        for ((kind, key), error) in grave {
             warn!(node = self.node, kind, %key, reason = error.reason, error.message, "not programmed");
         }
         let node = self.node.clone();

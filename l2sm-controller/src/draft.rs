@@ -84,8 +84,8 @@ impl Draft {
         let same = old.filter(|old| old.uid == object.metadata().uid);
         let same = same.filter(|_| self.catalog.has_spec_of(&object));
         let is_new = same.is_none();
-        object.metadata_mut().resource_version =
-            same.map_or_else(|| self.ground.revision.to_string(), |old| old.resource_version.clone());
+        object.metadata_mut().resource_version = same
+            .map_or_else(|| self.ground.revision.to_string(), |old| old.resource_version.clone());
         if is_new {
             self.occupancy.leave(&self.catalog, &reference);
             self.occupancy.enter(&object);

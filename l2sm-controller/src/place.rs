@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use l2sm_api::objects::{
-    API_VERSION, Kind, L2Attachment, L2AttachmentSpec, Metadata, Object,
-};
+use l2sm_api::objects::{API_VERSION, Kind, L2Attachment, L2AttachmentSpec, Metadata, Object};
 use l2sm_common::mac::Mac;
 use l2sm_core::{ipam::Wanted, model::ObjectKey};
 

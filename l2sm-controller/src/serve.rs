@@ -82,7 +82,6 @@ impl Listener {
     ///
     /// # Errors
     /// [`ServeError::Ended`].
-    #[expect(clippy::large_stack_frames, reason = "a future: it lives on the heap once spawned")]
     pub async fn serve(self, hub: Arc<Hub>, stop: CancellationToken) -> Result<(), ServeError> {
         let streams = TaskTracker::new();
         let objects = ObjectsServer::new(ObjectsService::new(Arc::clone(&hub)));

@@ -7,6 +7,7 @@ mod stored;
 use std::{
     cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
 };
 
 use l2sm_api::objects::{
@@ -43,28 +44,30 @@ impl<'a> View<'a> {
     /// A network with its status.
     pub fn network(&self, key: &ObjectKey, network: &L2Network) -> L2Network {
         let attachments = self.attachments_of(key);
-        let newest =
-            attachments.iter().max_by_key(|(_, attachment)| attachment.metadata.revision());
-        let assigned = attachments.iter().flat_map(|(name, attachment)| {
-            let pod = attachment.spec.pod.clone().unwrap_or_else(|| name.name.clone());
-            attachment
-                .spec
-                .addresses()
-                .into_iter()
-                .map(move |net| (net.addr().to_string(), pod.clone()))
+        let newest = attachments.iter().max_by_key(|(_, attachment)| {
+            let metadata = &attachment.metadata;
+            (metadata.revision(), metadata.creation_timestamp)
         });
+        let assigned: BTreeMap<_, _> = attachments
+            .iter()
+            .flat_map(|(name, attachment)| {
+                let pod = attachment.spec.pod.clone().unwrap_or_else(|| name.name.clone());
+                attachment.spec.addresses().into_iter().map(move |net| (net.addr(), pod.clone()))
+            })
+            .collect();
         let changed = attachments.iter().map(|(_, attachment)| attachment.metadata.revision());
         let revision = changed.max().unwrap_or_default().max(network.metadata.revision());
         let mut conditions = vec![self.network_ready(key, revision)];
         conditions.extend(self.plan.network_clash(key).map(|clash| clashing("VNIConflict", clash)));
         conditions.extend(not_acting(network));
+        conditions.extend(truncated(assigned.len()));
         observe(&mut conditions, network.metadata.generation);
         let ready = conditions.first().is_some_and(|ready| ready.status == ConditionStatus::True);
         let status = L2NetworkStatus {
             internal_connectivity: if ready { "Available" } else { "Unavailable" }.to_owned(),
             provider_connectivity: network.spec.provider.as_ref().map(|_| "Unknown".to_owned()),
-            connected_pod_count: u32::try_from(attachments.len()).unwrap_or(u32::MAX),
-            assigned_ips: assigned.collect(),
+            connected_pod_count: count_pods(attachments),
+            assigned_ips: shown(assigned),
             last_assigned_ip: newest.and_then(|(_, attachment)| {
                 attachment.spec.addresses().first().map(|net| net.addr().to_string())
             }),
@@ -118,10 +121,17 @@ impl<'a> View<'a> {
             return fault;
         }
         let concerned: BTreeSet<_> = self.plan.nodes(key).collect();
-        if concerned.is_empty() {
+        if !concerned.is_empty() {
+            return self.programmed(&concerned, revision);
+        }
+        // Attachments on nodes whose agents have never said hello.
+        let attachments = self.attachments_of(key).iter();
+        let waiting: BTreeSet<_> = attachments.map(|(_, held)| held.spec.node.as_str()).collect();
+        if waiting.is_empty() {
             return Condition::ready(true, "NoPorts", "no node has a port in it");
         }
-        self.programmed(&concerned, revision)
+        let waiting: Vec<_> = waiting.into_iter().collect();
+        Condition::ready(false, "NodesAway", format!("away: {}", names(&waiting)))
     }
 
     fn attachment_ready(&self, key: &ObjectKey, attachment: &L2Attachment) -> Condition {
@@ -184,6 +194,35 @@ impl<'a> View<'a> {
             .collect();
         Some(Condition::ready(false, first.reason.clone(), words.join("; ")))
     }
+}
+
+/// Most addresses that a status shows.
+const ASSIGNED_MAX: usize = 1_000;
+
+/// The first addresses of a network.
+fn shown(assigned: BTreeMap<IpAddr, String>) -> BTreeMap<String, String> {
+    let first = assigned.into_iter().take(ASSIGNED_MAX);
+    first.map(|(ip, pod)| (ip.to_string(), pod)).collect()
+}
+
+/// Said where a network has more addresses than its status shows.
+fn truncated(assigned: usize) -> Option<Condition> {
+    let message = format!("assignedIPs shows the first {ASSIGNED_MAX} of {assigned} addresses");
+    let status = ConditionStatus::True;
+    (assigned > ASSIGNED_MAX)
+        .then(|| Condition::new("AssignedIPsTruncated", status, "TooMany", message))
+}
+
+/// Pods among attachments: one may have several.
+fn count_pods(attachments: &[(&ObjectKey, &L2Attachment)]) -> u32 {
+    let pods: BTreeSet<_> = attachments
+        .iter()
+        .map(|(key, held)| {
+            let pod = held.spec.pod_uid.as_ref().or(held.spec.pod.as_ref()).unwrap_or(&key.name);
+            (key.namespace.as_str(), held.spec.node.as_str(), pod)
+        })
+        .collect();
+    u32::try_from(pods.len()).unwrap_or(u32::MAX)
 }
 
 /// The condition of an object that does not act because of another one.

@@ -45,7 +45,7 @@ impl Written {
 
     /// The watch has seen the end of the object `uid`.
     pub fn forget(&self, uid: &str) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
     fn note(&self, uid: &str, version: u64) {
@@ -94,7 +94,7 @@ impl ApiStore {
         let (mut rows, mut uids, mut nodes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for mut object in objects {
             let key = reference(&object).to_string();
-            object.metadata_mut().resource_version = "1".to_owned();
+            "1".clone_into(&mut object.metadata_mut().resource_version);
             uids.insert(key.clone(), object.metadata().uid.clone());
             if let Object::L2Network(network) = &object {
                 let vni = network.status.as_ref().and_then(|status| status.vni);
@@ -103,10 +103,9 @@ impl ApiStore {
             if let Object::L2Node(node) = &object {
                 nodes.insert(node.metadata.name.clone(), node.spec.clone());
             }
-            let json = object.to_json().map_err(|why| StoreError::Object {
-                key: key.clone(),
-                why: why.to_string(),
-            })?;
+            let json = object
+                .to_json()
+                .map_err(|why| StoreError::Object { key: key.clone(), why: why.to_string() })?;
             rows.push((key, json));
         }
         let meta = Meta { source: ground.source, epoch: ground.epoch, revision: 1, last_vni };
@@ -117,7 +116,8 @@ impl ApiStore {
 
     async fn write(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
         if !self.permit.holds() {
-            let why = "cannot write: the lease could not be renewed, the API server does not answer";
+            let why =
+                "cannot write: the lease could not be renewed, the API server does not answer";
             return Err(StoreError::Away(why.to_owned()));
         }
         let mut completed = Vec::new();
@@ -131,8 +131,10 @@ impl ApiStore {
     }
 
     async fn put(&mut self, key: &str, json: &str) -> Result<Option<Object>, StoreError> {
-        let unreadable =
-            |why: serde_json::Error| StoreError::Object { key: key.to_owned(), why: why.to_string() };
+        let unreadable = |why: serde_json::Error| StoreError::Object {
+            key: key.to_owned(),
+            why: why.to_string(),
+        };
         let kind = key.split('/').next().unwrap_or_default();
         if kind == Kind::L2Attachment.name() {
             let attachment: L2Attachment = serde_json::from_str(json).map_err(unreadable)?;
@@ -176,7 +178,8 @@ impl ApiStore {
         });
         let raw: DynamicObject = read_json(key, raw)?;
         let api = self.api(Kind::L2Attachment, &metadata.namespace);
-        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let parameters =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         let created = request("create", key, api.create(&parameters, &raw)).await?;
         self.completed(key, Kind::L2Attachment, created)
     }
@@ -187,7 +190,8 @@ impl ApiStore {
         // What the schema requires of a status is filled in by its defaults.
         let patch = json!({"metadata": {"uid": network.metadata.uid}, "status": {"vni": vni}});
         let name = format!("L2Network {key}");
-        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let parameters =
+            PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         let patch = Patch::Merge(&patch);
         let patched = api.patch_status(&key.name, &parameters, &patch);
         let patched = request("write the VNI of", &name, patched).await?;
@@ -229,12 +233,8 @@ impl ApiStore {
         let completed = self.completed(key, Kind::L2Node, patched)?;
         self.nodes.insert(name, node.spec.clone());
         // Its status here is what the agent said, not what is shown there.
-        Ok(Some(match completed {
-            Object::L2Node(stored) => {
-                Object::L2Node(Box::new(L2Node { status: node.status, ..*stored }))
-            }
-            other => other,
-        }))
+        let Object::L2Node(stored) = completed else { return Ok(None) };
+        Ok(Some(Object::L2Node(Box::new(L2Node { status: node.status, ..*stored }))))
     }
 
     async fn remove(&mut self, key: &str) -> Result<(), StoreError> {
@@ -266,7 +266,12 @@ impl ApiStore {
         Ok(())
     }
 
-    fn completed(&mut self, key: &str, kind: Kind, raw: DynamicObject) -> Result<Object, StoreError> {
+    fn completed(
+        &mut self,
+        key: &str,
+        kind: Kind,
+        raw: DynamicObject,
+    ) -> Result<Object, StoreError> {
         let stored = Stored::read(kind, raw);
         self.written.note(&stored.uid, stored.version);
         self.uids.insert(key.to_owned(), stored.uid);
@@ -290,7 +295,7 @@ impl Store for ApiStore {
 
     fn commit(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
         let runtime = self.runtime.clone();
-        runtime.block_on(self.write(batch))
+        runtime.block_on(Box::pin(self.write(batch)))
     }
 }
 
@@ -299,9 +304,11 @@ fn check_vteps(node: &L2Node, owner: &ApiNode, cidrs: &[IpNet]) -> Result<(), St
     let addresses = owner.status.iter().flat_map(|status| status.addresses.iter().flatten());
     let own: Vec<_> =
         addresses.filter_map(|line| line.address.parse::<std::net::IpAddr>().ok()).collect();
-    let stranger = node.spec.vtep_addresses.iter().find(|vtep| {
-        !own.contains(vtep) && !cidrs.iter().any(|cidr| cidr.contains(*vtep))
-    });
+    let stranger = node
+        .spec
+        .vtep_addresses
+        .iter()
+        .find(|vtep| !own.contains(vtep) && !cidrs.iter().any(|cidr| cidr.contains(*vtep)));
     let Some(stranger) = stranger else { return Ok(()) };
     let name = &node.metadata.name;
     Err(StoreError::Refused(format!(
@@ -334,12 +341,13 @@ async fn request<T>(
 }
 
 fn failed(verb: &str, key: &str, why: &kube::Error) -> StoreError {
-    match why {
-        kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
-            StoreError::Refused(format!("cannot {verb} {key}: {}", status.message))
-        }
-        why => StoreError::Away(format!("cannot {verb} {key}: {why}")),
+    if let kube::Error::Api(status) = why
+        && (400..500).contains(&status.code)
+        && status.code != 429
+    {
+        return StoreError::Refused(format!("cannot {verb} {key}: {}", status.message));
     }
+    StoreError::Away(format!("cannot {verb} {key}: {why}"))
 }
 
 fn late(verb: &str, key: &str) -> StoreError {

@@ -9,9 +9,7 @@ use std::{
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
 use kube::{Api, Client};
-use l2sm_api::grpc::v1::{
-    bootstrap_server::BootstrapServer, dataplane_server::DataplaneServer,
-};
+use l2sm_api::grpc::v1::{bootstrap_server::BootstrapServer, dataplane_server::DataplaneServer};
 use l2sm_controller::{
     VERSION,
     serve::{Listener, follow_routes},
@@ -43,7 +41,7 @@ use crate::{
 /// How soon what the API server did not answer is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the authority is looked at, and this server's certificate made anew.
-const RENEW: Duration = Duration::from_secs(3600);
+const RENEW: Duration = Duration::from_hours(1);
 
 /// How the operator is started.
 #[derive(Clone, Debug)]
@@ -220,7 +218,8 @@ impl App {
     }
 
     fn holds(&mut self, epoch: u64) -> bool {
-        !self.stop.is_cancelled() && *self.standing.borrow_and_update() == Standing::Holder { epoch }
+        !self.stop.is_cancelled()
+            && *self.standing.borrow_and_update() == Standing::Holder { epoch }
     }
 
     /// Starts a server; the one before has let go of the address, or is about to.

@@ -1,6 +1,9 @@
 //! A node's first certificate: for a token that proves on which node its pod is.
 
-use std::{collections::BTreeMap, sync::{Arc, atomic::Ordering}};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
@@ -68,10 +71,7 @@ impl BootstrapService {
             return Err(refuse("it is too long".to_owned()));
         }
         let review = TokenReview {
-            spec: TokenReviewSpec {
-                token,
-                audiences: Some(vec![AUDIENCE.to_owned()]),
-            },
+            spec: TokenReviewSpec { token, audiences: Some(vec![AUDIENCE.to_owned()]) },
             ..TokenReview::default()
         };
         let api: Api<TokenReview> = Api::all(self.client.clone());

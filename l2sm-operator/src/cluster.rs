@@ -60,7 +60,8 @@ impl Cluster {
             Seen::Pod(change) => self.take_pods(change),
             Seen::Node(change) => {
                 self.note_list(matches!(change, Change::All(_)), "nodes");
-                self.news.surroundings |= replace(&mut self.nodes, change, |node| node.name.clone());
+                self.news.surroundings |=
+                    replace(&mut self.nodes, change, |node| node.name.clone());
             }
             Seen::Namespace(change) => {
                 self.note_list(matches!(change, Change::All(_)), "namespaces");
@@ -92,7 +93,9 @@ impl Cluster {
                 for key in gone.cloned().collect::<Vec<_>>() {
                     self.remove_pod(&key);
                 }
-                pods.into_iter().for_each(|pod| self.put_pod(pod));
+                for pod in pods {
+                    self.put_pod(pod);
+                }
             }
         }
     }
@@ -131,15 +134,19 @@ impl Cluster {
             Change::Gone(stored) => self.remove_ours(&stored.reference, stored.uid),
             Change::All(all) => {
                 self.synced.insert(kind.name().to_owned());
-                let there: BTreeSet<_> = all.iter().map(|stored| stored.reference.clone()).collect();
-                let gone = self.ours.iter().filter(|(reference, _)| {
-                    reference.kind == kind && !there.contains(*reference)
-                });
+                let there: BTreeSet<_> =
+                    all.iter().map(|stored| stored.reference.clone()).collect();
+                let gone = self
+                    .ours
+                    .iter()
+                    .filter(|(reference, _)| reference.kind == kind && !there.contains(*reference));
                 let gone: Vec<_> = gone.map(|(at, held)| (at.clone(), held.uid.clone())).collect();
                 for (reference, uid) in gone {
                     self.remove_ours(&reference, uid);
                 }
-                all.into_iter().for_each(|stored| self.put_ours(stored));
+                for stored in all {
+                    self.put_ours(stored);
+                }
             }
         }
     }

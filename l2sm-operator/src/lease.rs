@@ -129,8 +129,7 @@ pub async fn contend(
     let config = Config::default().fields(&format!("metadata.name={}", candidate.name));
     let events = watcher(api.clone(), config).default_backoff();
     pin_mut!(events);
-    let mut race =
-        Race { api, candidate, standing, permit, seen: None, synced: false, won: None };
+    let mut race = Race { api, candidate, standing, permit, seen: None, synced: false, won: None };
     let mut next = Instant::now();
     loop {
         tokio::select! {

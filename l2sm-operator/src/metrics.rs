@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    fmt::Write as _,
     net::SocketAddr,
     sync::{
         Arc,
@@ -54,7 +53,12 @@ impl Metrics {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let flag = |flag: &AtomicBool| u64::from(flag.load(Ordering::Relaxed));
         let rows = [
-            ("l2sm_operator_leader", "gauge", "1 where this process holds the lease", flag(&self.leader)),
+            (
+                "l2sm_operator_leader",
+                "gauge",
+                "1 where this process holds the lease",
+                flag(&self.leader),
+            ),
             ("l2sm_operator_synced", "gauge", "1 where every watch has synced", flag(&self.synced)),
             ("l2sm_operator_networks", "gauge", "L2Networks", load(&self.networks)),
             ("l2sm_operator_attachments", "gauge", "L2Attachments", load(&self.attachments)),
@@ -65,19 +69,28 @@ impl Metrics {
                 load(&self.pods_waiting),
             ),
             ("l2sm_operator_agents", "gauge", "Agents that follow", load(&self.agents)),
-            ("l2sm_operator_writes_total", "counter", "Statuses and events written", load(&self.written)),
+            (
+                "l2sm_operator_writes_total",
+                "counter",
+                "Statuses and events written",
+                load(&self.written),
+            ),
             (
                 "l2sm_operator_write_failures_total",
                 "counter",
                 "Statuses and events that could not be written",
                 load(&self.not_written),
             ),
-            ("l2sm_operator_certificates_total", "counter", "Certificates signed", load(&self.signed)),
+            (
+                "l2sm_operator_certificates_total",
+                "counter",
+                "Certificates signed",
+                load(&self.signed),
+            ),
         ];
         let mut text = String::new();
         for (name, kind, help, value) in rows {
-            // Writing to a String does not fail.
-            drop(write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
         }
         text
     }
@@ -101,7 +114,8 @@ pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> std::io::Resul
                     let response = respond(&request, &metrics);
                     async move { Ok::<_, Infallible>(response) }
                 });
-                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
                 if let Err(why) = connection.await {
                     debug!(%why, "a connection for metrics has ended");
                 }

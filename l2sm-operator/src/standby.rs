@@ -36,7 +36,9 @@ impl StandbyService {
 fn refusal(standing: &Standing) -> Status {
     let serving = match standing {
         Standing::Holder { .. } => {
-            return Status::unavailable("this operator holds the lease, and will serve in a moment");
+            return Status::unavailable(
+                "this operator holds the lease, and will serve in a moment",
+            );
         }
         Standing::Standby(None) => {
             return Status::unavailable("on standby: nobody holds the lease now");
@@ -45,7 +47,8 @@ fn refusal(standing: &Standing) -> Status {
     };
     let Serving { holder, address } = serving;
     let mut status = Status::unavailable(format!("on standby: {holder} at {address} serves"));
-    if let Ok(value) = MetadataValue::try_from(address.as_str()).map(|value: MetadataValue<_>| value)
+    if let Ok(value) =
+        MetadataValue::try_from(address.as_str()).map(|value: MetadataValue<_>| value)
         && !address.is_empty()
     {
         status.metadata_mut().insert(SERVING, value);
@@ -64,11 +67,17 @@ impl Dataplane for StandbyService {
         self.refuse()
     }
 
-    async fn attach(&self, _request: Request<AttachRequest>) -> Result<Response<AttachReply>, Status> {
+    async fn attach(
+        &self,
+        _request: Request<AttachRequest>,
+    ) -> Result<Response<AttachReply>, Status> {
         self.refuse()
     }
 
-    async fn detach(&self, _request: Request<DetachRequest>) -> Result<Response<DetachReply>, Status> {
+    async fn detach(
+        &self,
+        _request: Request<DetachRequest>,
+    ) -> Result<Response<DetachReply>, Status> {
         self.refuse()
     }
 }

@@ -1,11 +1,10 @@
 //! From what a pod wants and what it has, to what is to be done.
 
-use l2sm_api::objects::L2Attachment;
+use l2sm_api::objects::{L2Attachment, attachment::attachment_name};
 use l2sm_controller::place::PodOrder;
 use l2sm_core::model::ObjectKey;
 
 use crate::{
-    entries::attachment_name,
     stored::POD_UID,
     watched::Pod,
     wishes::{Interface, Place, Wishes},

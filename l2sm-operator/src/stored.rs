@@ -99,9 +99,8 @@ fn read(kind: Kind, metadata: &ObjectMeta, data: Value, status: &Value) -> Resul
         "metadata": named,
         "spec": data.get("spec").cloned().unwrap_or_default(),
     });
-    let mut object = read_object(document, &key.namespace).map_err(|faults| {
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    })?;
+    let mut object = read_object(document, &key.namespace)
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let map = |map: &Option<BTreeMap<String, String>>| map.clone().unwrap_or_default();
     *object.metadata_mut() = Metadata {
         name: key.name,
@@ -164,7 +163,8 @@ mod tests {
     #[test]
     fn a_networks_vni_is_read_whatever_else_its_status_says() {
         for status in [json!({"vni": 7}), json!({"vni": 7, "conditions": "none"})] {
-            let stored = Stored::read(Kind::L2Network, raw(network(&json!({"type": "vnet"}), &status)));
+            let stored =
+                Stored::read(Kind::L2Network, raw(network(&json!({"type": "vnet"}), &status)));
             assert_eq!((stored.version, stored.in_use, stored.generation), (42, true, 3));
             let Ok(Object::L2Network(network)) = stored.object else { panic!() };
             assert_eq!(network.status.unwrap().vni, Some(7));

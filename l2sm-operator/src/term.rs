@@ -12,17 +12,9 @@ use std::{
 
 use anyhow::Context as _;
 use ipnet::IpNet;
-use kube::{
-    Api, Client,
-    api::ListParams,
-    core::DynamicObject,
-};
+use kube::{Api, Client, api::ListParams, core::DynamicObject};
 use l2sm_api::objects::{Kind, Object};
-use l2sm_controller::{
-    catalog::ObjectRef,
-    distribute::on_hub,
-    hub::Hub,
-};
+use l2sm_controller::{catalog::ObjectRef, distribute::on_hub, hub::Hub};
 use l2sm_core::model::ObjectKey;
 use serde_json::Value;
 use tokio::{

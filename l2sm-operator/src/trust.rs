@@ -15,9 +15,9 @@ use kube::{
 use l2sm_api::grpc::tls::{Identity, Role};
 use l2sm_controller::tls::server_config;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls_pki_types::{
     CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, pem::PemObject as _,
@@ -67,7 +67,8 @@ impl Authority {
         now: OffsetDateTime,
     ) -> anyhow::Result<Self> {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let parameters =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         // Another operator may make or replace it at the same time: then that one's is taken.
         for _ in 0..5 {
             let found = secrets.get_opt(NAME).await.context("cannot read the Secret l2sm-ca")?;
@@ -100,13 +101,19 @@ impl Authority {
         let data = secret.data.clone().unwrap_or_default();
         let text = |name: &str| -> anyhow::Result<Option<String>> {
             let bytes = data.get(name).map(|bytes| bytes.0.clone());
-            bytes.map(String::from_utf8).transpose().with_context(|| format!("Secret l2sm-ca: {name} is no text"))
+            bytes
+                .map(String::from_utf8)
+                .transpose()
+                .with_context(|| format!("Secret l2sm-ca: {name} is no text"))
         };
         let need = |name: &str| {
-            text(name)?.with_context(|| format!("Secret l2sm-ca has no {name}: delete it to have one made"))
+            text(name)?.with_context(|| {
+                format!("Secret l2sm-ca has no {name}: delete it to have one made")
+            })
         };
         let certificate = need(CERT)?;
-        let pair = KeyPair::from_pem(&need(KEY)?).context("Secret l2sm-ca: ca.key is no private key")?;
+        let pair =
+            KeyPair::from_pem(&need(KEY)?).context("Secret l2sm-ca: ca.key is no private key")?;
         let ends = end_of(&certificate).context("Secret l2sm-ca: ca.crt is no certificate")?;
         let issuer = Issuer::from_ca_cert_pem(&certificate, pair)
             .context("Secret l2sm-ca: ca.crt is no authority's certificate")?;
@@ -213,7 +220,8 @@ fn make(now: OffsetDateTime) -> anyhow::Result<(String, String)> {
     let id = Uuid::new_v4().simple().to_string();
     let mut params = CertificateParams::default();
     // A name of its own: two authorities of one name cannot be told apart.
-    params.distinguished_name = named(&format!("l2sm authority {}", id.get(..8).unwrap_or_default()));
+    params.distinguished_name =
+        named(&format!("l2sm authority {}", id.get(..8).unwrap_or_default()));
     params.serial_number = Some(serial());
     params.not_before = now - SKEW;
     params.not_after = now + AUTHORITY;
@@ -223,7 +231,11 @@ fn make(now: OffsetDateTime) -> anyhow::Result<(String, String)> {
     Ok((certificate.pem(), pair.serialize_pem()))
 }
 
-fn secret(namespace: &str, (certificate, key): &(String, String), previous: Option<&str>) -> Secret {
+fn secret(
+    namespace: &str,
+    (certificate, key): &(String, String),
+    previous: Option<&str>,
+) -> Secret {
     let mut data = BTreeMap::from([
         (CERT.to_owned(), ByteString(certificate.clone().into_bytes())),
         (KEY.to_owned(), ByteString(key.clone().into_bytes())),

@@ -18,7 +18,9 @@ use tracing::{debug, warn};
 
 use crate::{
     stored::{Stored, resource},
-    watched::{Nad, Namespace, Node, Pod, RawNamespace, RawNode, RawPod, core_resource, nad_resource},
+    watched::{
+        Nad, Namespace, Node, Pod, RawNamespace, RawNode, RawPod, core_resource, nad_resource,
+    },
 };
 
 /// Changes that wait to be looked at, before the watches wait too.
@@ -109,7 +111,9 @@ where
                 debug!(what, name = raw.name_any(), "gone");
                 Change::Gone(read(raw))
             }
-            Err(why) if is_unknown_kind(&why) && what.contains("network-attachment-definitions") => {
+            Err(why)
+                if is_unknown_kind(&why) && what.contains("network-attachment-definitions") =>
+            {
                 if failing {
                     continue;
                 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use kube::core::{ApiResource, DynamicObject, Object};
+use l2sm_api::annotation::{MULTUS_NETWORKS, NETWORK_STATUS, NETWORKS};
 use l2sm_core::model::ObjectKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,10 +12,6 @@ use crate::stored::key_of;
 
 /// Of a static pod, the UID by which its container runtime knows it.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
-/// Multus' annotation.
-pub const MULTUS_NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
-/// Ours, in Multus' shape: what a pod is attached to.
-pub const NETWORK_STATUS: &str = "l2sm/network-status";
 /// By which an Overlay knows a node.
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -132,7 +129,7 @@ impl Pod {
             host_network: raw.spec.host_network,
             ended: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
             deleting: raw.metadata.deletion_timestamp.is_some(),
-            networks: annotation(l2sm_api::cni::NETWORKS_ANNOTATION),
+            networks: annotation(NETWORKS),
             multus_networks: annotation(MULTUS_NETWORKS),
             network_status: annotation(NETWORK_STATUS),
         }

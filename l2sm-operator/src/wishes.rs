@@ -1,8 +1,9 @@
 //! What a pod wants to be attached to, and what of that cannot be, in words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use l2sm_api::{
+    annotation::{Entry, MULTUS_NETWORKS, NETWORKS, interface_names, read_multus, read_networks},
     grpc::v1::entry_problem::Annotation,
     objects::{
         L2Network,
@@ -14,10 +15,7 @@ use l2sm_common::mac::Mac;
 use l2sm_core::{ipam::Wanted, model::ObjectKey};
 use serde_json::Value;
 
-use crate::{
-    entries::{Entry, read_multus, read_networks},
-    watched::{Nad, Namespace, Pod},
-};
+use crate::watched::{Nad, Namespace, Pod};
 
 /// What stands around a pod.
 #[derive(Clone, Copy, Debug)]
@@ -106,37 +104,44 @@ pub fn read_wishes(pod: &Pod, around: Surroundings<'_>) -> Wishes {
     let multus = wishes.entries(pod.multus_networks.as_deref(), true, read_multus);
     let ours = wishes.entries(pod.networks.as_deref(), false, read_networks);
     if pod.host_network {
-        let ours_there = pod.networks.is_some() || multus.iter().any(|entry| is_ours(pod, entry, around));
+        let ours_there =
+            pod.networks.is_some() || multus.iter().any(|entry| is_ours(pod, entry, around));
         if ours_there {
             let message = "the pod is on the host's network: it has no interfaces of its own";
-            wishes.problem(Place { multus: false, entry: 0 }, None, "HostNetwork", message.to_owned());
+            wishes.problem(
+                Place { multus: false, entry: 0 },
+                None,
+                "HostNetwork",
+                message.to_owned(),
+            );
         }
         return wishes;
     }
-    let mut names = Names::new(&multus, &ours);
     for (index, entry) in multus.iter().enumerate() {
         let ifname = entry.ifname.clone().unwrap_or_else(|| format!("net{}", index + 1));
         let place = Place { multus: true, entry: index };
-        let named = names.claim(&ifname);
         match network_of_nad(pod, entry, around) {
             Ok(None) => {}
             Ok(Some(key)) => {
-                let settled = named.and_then(|()| wish(pod, entry, place, ifname.clone(), key, around));
+                let settled = usable(&ifname)
+                    .and_then(|()| wish(pod, entry, place, ifname.clone(), key, around));
                 wishes.settle(place, ifname, settled);
             }
             Err(why) => wishes.settle(place, ifname, Err(why)),
         }
     }
-    for (index, entry) in ours.iter().enumerate() {
+    let names = interface_names(&multus, &ours);
+    for ((index, entry), name) in ours.iter().enumerate().zip(names) {
         let place = Place { multus: false, entry: index };
-        let (ifname, named) = match &entry.ifname {
-            Some(ifname) => (ifname.clone(), names.claim(ifname)),
-            None => (names.next(), Ok(())),
+        let ifname = match name {
+            Ok(ifname) => ifname,
+            Err(why) => {
+                wishes.problem(place, None, "InterfaceNameInUse", why);
+                continue;
+            }
         };
-        let settled = named.and_then(|()| {
-            let key = find_network(pod, entry, around)?;
-            wish(pod, entry, place, ifname.clone(), key, around)
-        });
+        let found = find_network(pod, entry, around);
+        let settled = found.and_then(|key| wish(pod, entry, place, ifname.clone(), key, around));
         wishes.settle(place, ifname, settled);
     }
     wishes
@@ -156,12 +161,9 @@ impl Wishes {
             None => Vec::new(),
             Some(Ok(entries)) => entries,
             Some(Err(why)) => {
-                // What Multus cannot read is Multus' to say.
-                if !multus {
-                    let place = Place { multus, entry: 0 };
-                    let message = format!("annotation l2sm/networks: {why}");
-                    self.problem(place, None, "InvalidAnnotation", message);
-                }
+                let name = if multus { MULTUS_NETWORKS } else { NETWORKS };
+                let message = format!("annotation {name}: {why}");
+                self.problem(Place { multus, entry: 0 }, None, "InvalidAnnotation", message);
                 self.unreadable = true;
                 Vec::new()
             }
@@ -186,42 +188,8 @@ impl Wishes {
     }
 }
 
-/// Interface names: those that entries choose, and those that are given out.
-struct Names {
-    explicit: BTreeSet<String>,
-    claimed: BTreeSet<String>,
-    next: usize,
-}
-
-impl Names {
-    /// Ours begin after those that Multus makes.
-    fn new(multus: &[Entry], ours: &[Entry]) -> Self {
-        let chosen = multus.iter().chain(ours).filter_map(|entry| entry.ifname.clone());
-        Self { explicit: chosen.collect(), claimed: BTreeSet::new(), next: multus.len() + 1 }
-    }
-
-    fn claim(&mut self, ifname: &str) -> Result<(), Fault> {
-        if let Some(why) = ifname_fault(ifname) {
-            return Err(("InvalidAnnotation", why));
-        }
-        if ifname == "eth0" {
-            return Err(("InterfaceNameInUse", "interface eth0 is the cluster's".to_owned()));
-        }
-        if self.claimed.insert(ifname.to_owned()) {
-            return Ok(());
-        }
-        Err(("InterfaceNameInUse", format!("interface {ifname} is asked for twice")))
-    }
-
-    fn next(&mut self) -> String {
-        loop {
-            let name = format!("net{}", self.next);
-            self.next += 1;
-            if !self.explicit.contains(&name) && self.claimed.insert(name.clone()) {
-                return name;
-            }
-        }
-    }
+fn usable(ifname: &str) -> Result<(), Fault> {
+    ifname_fault(ifname).map_or(Ok(()), |why| Err(("InvalidAnnotation", why)))
 }
 
 /// The network that an entry names.
@@ -302,7 +270,10 @@ fn wish(
         return Err(("NetworkNotFound", message));
     };
     let network = seen.network.as_ref().map_err(|why| {
-        ("NetworkInvalid", format!("network '{name}' in namespace '{namespace}' is not valid: {why}"))
+        (
+            "NetworkInvalid",
+            format!("network '{name}' in namespace '{namespace}' is not valid: {why}"),
+        )
     })?;
     if seen.deleting {
         let message = format!("network '{name}' in namespace '{namespace}' is being deleted");

@@ -92,15 +92,23 @@ fn what_cannot_be_is_said_in_words_and_the_rest_is_done() {
     let cases = [
         (
             r#"[{"name":"green"},{"name":"red"}]"#,
-            vec!["net2=shop/red", "NetworkNotFound: network 'green' does not exist in namespace 'shop'"],
+            vec![
+                "net2=shop/red",
+                "NetworkNotFound: network 'green' does not exist in namespace 'shop'",
+            ],
         ),
         (
             r#"[{"name":"blue","ifname":"x"},{"name":"red","ifname":"x"}]"#,
-            vec!["x=shop/blue", "InterfaceNameInUse: interface x is asked for twice"],
+            vec![
+                "x=shop/blue",
+                "InterfaceNameInUse: interface \"x\" belongs to entry 1 of l2sm/networks; expected another ifname",
+            ],
         ),
         (
             r#"[{"name":"blue","ifname":"eth0"}]"#,
-            vec!["InterfaceNameInUse: interface eth0 is the cluster's"],
+            vec![
+                "InterfaceNameInUse: interface \"eth0\" belongs to the cluster's network; expected another ifname",
+            ],
         ),
     ];
     for (annotation, expected) in cases {
@@ -116,7 +124,8 @@ fn what_cannot_be_is_said_in_words_and_the_rest_is_done() {
 #[test]
 fn another_namespaces_network_must_let_the_pods_namespace_in() {
     let labelled = json!({"matchLabels": {"team": "shop"}});
-    let other = json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["shop"]}]});
+    let other =
+        json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["shop"]}]});
     let around = Around::new(&[
         ("lab", "same", json!("Same")),
         ("lab", "all", json!("All")),
@@ -151,10 +160,11 @@ fn upstreams_lookup_finds_the_one_network_of_a_name() {
 fn entries_of_multus_are_ours_where_their_nad_is_and_our_names_follow_theirs() {
     let ours = json!({"type": "l2sm", "network": "blue"});
     let listed = json!({"plugins": [{"type": "l2sm", "network": "red"}]});
-    let around = shop()
-        .nad("shop", "to-blue", &ours)
-        .nad("shop", "to-red", &listed)
-        .nad("shop", "bridge", &json!({"type": "bridge"}));
+    let around = shop().nad("shop", "to-blue", &ours).nad("shop", "to-red", &listed).nad(
+        "shop",
+        "bridge",
+        &json!({"type": "bridge"}),
+    );
     let multus = Some("bridge, to-blue, shop/to-red@x1");
     assert_eq!(told(&around.of(None, multus)), ["net2=shop/blue", "x1=shop/red"]);
     assert_eq!(

@@ -17,7 +17,10 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     core::DynamicObject,
 };
-use l2sm_api::objects::{API_VERSION, Kind};
+use l2sm_api::{
+    annotation::NETWORK_STATUS,
+    objects::{API_VERSION, Kind},
+};
 use l2sm_controller::catalog::ObjectRef;
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
@@ -30,7 +33,7 @@ use crate::{
     lease::Permit,
     metrics::Metrics,
     stored::{IN_USE, resource},
-    watched::{NETWORK_STATUS, nad_resource},
+    watched::nad_resource,
 };
 
 /// Requests at a time.
@@ -116,7 +119,7 @@ pub fn start(
     let (writes, waiting) = mpsc::unbounded_channel();
     let (failed, failures) = mpsc::unbounded_channel();
     drop(tokio::spawn(async move {
-        let writing = UnboundedReceiverStream::new(waiting).for_each_concurrent(AT_A_TIME, |write| {
+        let done = UnboundedReceiverStream::new(waiting).for_each_concurrent(AT_A_TIME, |write| {
             let (client, permit, failed) = (client.clone(), permit.clone(), failed.clone());
             let metrics = Arc::clone(&metrics);
             async move {
@@ -127,7 +130,7 @@ pub fn start(
                 }
             }
         });
-        writing.await;
+        done.await;
     }));
     (writes, failures)
 }

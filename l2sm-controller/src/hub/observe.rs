@@ -60,8 +60,8 @@ impl Catalog {
             Object::L2Network(network) => {
                 let old = self.networks.get(&network.metadata.key());
                 let vni = known_vni(old.map(AsRef::as_ref), &network);
-                let status = vni
-                    .map(|vni| L2NetworkStatus { vni: Some(vni.get()), ..Default::default() });
+                let status =
+                    vni.map(|vni| L2NetworkStatus { vni: Some(vni.get()), ..Default::default() });
                 Object::L2Network(Box::new(L2Network { status, ..*network }))
             }
             Object::L2Node(node) => {
@@ -100,8 +100,8 @@ impl Catalog {
 
 /// The VNI that a network has for good.
 fn known_vni(old: Option<&L2Network>, seen: &L2Network) -> Option<Vni> {
-    let old = old
-        .filter(|old| old.metadata.uid == seen.metadata.uid && old.spec.vni == seen.spec.vni);
+    let old =
+        old.filter(|old| old.metadata.uid == seen.metadata.uid && old.spec.vni == seen.spec.vni);
     let vni = old.and_then(vni_of).or_else(|| vni_of(seen))?;
     seen.spec.vni.is_none_or(|chosen| chosen == vni.get()).then_some(vni)
 }

@@ -8,12 +8,7 @@ use std::{
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 use kube::Api;
 use l2sm_api::{grpc::v1::EntryProblem, objects::L2Attachment};
-use l2sm_controller::{
-    distribute::on_hub,
-    place::PodOrder,
-    refusal::Refusal,
-    store::StoreError,
-};
+use l2sm_controller::{distribute::on_hub, place::PodOrder, refusal::Refusal, store::StoreError};
 use l2sm_core::model::ObjectKey;
 use tracing::{info, warn};
 
@@ -78,15 +73,23 @@ impl Term {
         let wishes = read_wishes(pod, around);
         let refs: Vec<&L2Attachment> = held.iter().map(AsRef::as_ref).collect();
         let published = Arc::clone(&self.hub.subscribe().borrow());
-        let steps = plan_steps(pod, &wishes, &refs, |key| {
-            published.plan.attachment_clash(key).is_some()
-        });
+        let steps =
+            plan_steps(pod, &wishes, &refs, |key| published.plan.attachment_clash(key).is_some());
         let mut problems = wishes.problems;
+        // Who is in a network that is to go stays in it until it leaves by itself.
+        problems.retain(|problem| {
+            let has = || held.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
+            problem.reason != "NetworkDeleting" || !has()
+        });
         for step in steps {
             match step {
                 Step::Withdraw(key) => {
                     if !self.withdraw(vec![key]).await {
-                        problems.push(waits(Place { multus: false, entry: 0 }, None, "NotReleased"));
+                        problems.push(waits(
+                            Place { multus: false, entry: 0 },
+                            None,
+                            "NotReleased",
+                        ));
                     }
                 }
                 Step::Place(place, order) => {
@@ -161,9 +164,10 @@ impl Term {
                 (&first.metadata.namespace, first.spec.pod.as_deref().unwrap_or_default());
             let api: Api<ApiPod> = Api::namespaced(self.client.clone(), namespace);
             match api.get_metadata_opt(pod).await {
-                Ok(found) if found.as_ref().is_some_and(|it| it.metadata.uid.as_ref() == Some(&uid)) => {}
+                Ok(found)
+                    if found.as_ref().is_some_and(|it| it.metadata.uid.as_ref() == Some(&uid)) => {}
                 Ok(_) => {
-                    drop(self.withdraw(held.iter().map(|held| held.metadata.key()).collect()).await);
+                    self.withdraw(held.iter().map(|held| held.metadata.key()).collect()).await;
                 }
                 Err(why) => warn!(%why, namespace, pod, "cannot ask for a pod"),
             }

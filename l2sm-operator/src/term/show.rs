@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use l2sm_api::objects::{Condition, ConditionStatus, Kind, L2Attachment, Object};
+use jiff::Timestamp;
+use l2sm_api::{
+    annotation::NetworkStatus,
+    objects::{Condition, ConditionStatus, Kind, L2Attachment, Object},
+};
 use l2sm_controller::{catalog::ObjectRef, distribute::on_hub};
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
@@ -11,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Term, text};
 use crate::{
     cluster::Cluster,
-    stored::POD_UID,
+    stored::{POD_UID, Stored},
     writer::Write,
 };
 
@@ -22,6 +26,8 @@ pub(super) struct Shown {
     written: BTreeMap<String, Value>,
     /// Attachments that were Ready once, by UID.
     attached: BTreeSet<String>,
+    /// Since when networks that are to go are used, by UID.
+    in_use: BTreeMap<String, Timestamp>,
     due: bool,
 }
 
@@ -43,6 +49,7 @@ impl Shown {
     /// An object is gone.
     pub(super) fn end(&mut self, uid: &str) {
         self.attached.remove(uid);
+        self.in_use.remove(uid);
         self.written.retain(|subject, _| !subject.ends_with(uid));
     }
 
@@ -60,7 +67,8 @@ impl Term {
     pub(super) async fn show(&mut self, cluster: &Cluster) {
         self.shown.due = false;
         self.count();
-        let listed = on_hub(&self.hub, |hub| Kind::ALL.map(|kind| hub.list(kind, None, None))).await;
+        let listed =
+            on_hub(&self.hub, |hub| Kind::ALL.map(|kind| hub.list(kind, None, None))).await;
         let users = self.users();
         let mut attached = Vec::new();
         for object in listed.into_iter().flatten() {
@@ -99,9 +107,13 @@ impl Term {
             && let Some(users) = users.get(&reference.key)
             && let Some(conditions) = object.conditions_mut()
         {
-            conditions.push(in_use(users));
+            let generation = stored.map(|stored| stored.generation).unwrap_or_default();
+            let since =
+                *self.shown.in_use.entry(uid.clone()).or_insert_with(|| in_use_since(stored));
+            conditions.push(in_use(users, generation, since));
         }
-        let Some(status) = serde_json::to_value(&object).ok().map(|mut json| shape(&mut json)) else {
+        let Some(status) = serde_json::to_value(&object).ok().map(|mut json| shape(&mut json))
+        else {
             return;
         };
         let before = stored.map(|stored| stored.status.clone()).unwrap_or_default();
@@ -135,7 +147,7 @@ impl Term {
             }
             let mut ready = Condition::ready(false, reason, message);
             ready.observed_generation = stored.generation;
-            ready.last_transition_time = Some(jiff::Timestamp::now());
+            ready.last_transition_time = Some(now());
             if stored.reference.kind == Kind::L2Network {
                 status["internalConnectivity"] = json!("Unavailable");
             }
@@ -158,8 +170,7 @@ impl Term {
         for stored in networks {
             let key = &stored.reference.key;
             let there = users.contains_key(key);
-            let write =
-                Write::Finalizer { network: key.clone(), uid: stored.uid.clone(), there };
+            let write = Write::Finalizer { network: key.clone(), uid: stored.uid.clone(), there };
             let (now, before) = (json!(there), json!(stored.in_use));
             // A finalizer cannot be added to what is going already.
             let possible = !(there && stored.deleting);
@@ -226,8 +237,7 @@ impl Term {
                 continue;
             }
             let text = (!lines.is_empty()).then(|| Value::Array(lines.clone()).to_string());
-            let write =
-                Write::NetworkStatus { pod: pod.key.clone(), uid: pod.uid.clone(), text };
+            let write = Write::NetworkStatus { pod: pod.key.clone(), uid: pod.uid.clone(), text };
             if self.shown.is_new(write.subject(), &Value::Array(lines), &Value::Array(told)) {
                 self.send(write);
             }
@@ -236,13 +246,30 @@ impl Term {
 }
 
 /// The condition of a network that somebody wants gone, and that pods use.
-fn in_use(users: &BTreeSet<String>) -> Condition {
+fn in_use(users: &BTreeSet<String>, generation: u64, since: Timestamp) -> Condition {
     let mut named: Vec<_> = users.iter().take(5).cloned().collect();
     if let Some(more) = users.len().checked_sub(5).filter(|more| *more > 0) {
         named.push(format!("and {more} more"));
     }
     let message = format!("it goes once no pod uses it: {}", named.join(", "));
-    Condition::new("InUse", ConditionStatus::True, "PodsAttached", message)
+    let mut condition = Condition::new("InUse", ConditionStatus::True, "PodsAttached", message);
+    condition.observed_generation = generation;
+    condition.last_transition_time = Some(since);
+    condition
+}
+
+/// Since when that is so: as it is shown, else from now on.
+fn in_use_since(stored: Option<&Stored>) -> Timestamp {
+    let conditions = stored.and_then(|stored| stored.status.get("conditions")?.as_array());
+    let shown = conditions.into_iter().flatten().find(|shown| text(shown, "type") == "InUse");
+    let shown = shown.and_then(|shown| text(shown, "lastTransitionTime").parse().ok());
+    shown.unwrap_or_else(now)
+}
+
+/// The time, in whole seconds.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// The status of an object, without what changes with every revision: that would be written for every
@@ -263,7 +290,7 @@ fn shape(object: &mut Value) -> Value {
             condition["message"] = Value::String(message);
         }
         if condition.get("lastTransitionTime").is_none() {
-            condition["lastTransitionTime"] = json!(jiff::Timestamp::UNIX_EPOCH);
+            condition["lastTransitionTime"] = json!(Timestamp::UNIX_EPOCH);
         }
     }
     status
@@ -279,23 +306,22 @@ fn is_ready(held: &L2Attachment) -> bool {
 /// One line of `l2sm/network-status`, in Multus' shape.
 fn status_line(held: &L2Attachment) -> Value {
     let network = held.network();
-    let ips: Vec<_> = held.spec.addresses().iter().map(|net| net.addr().to_string()).collect();
-    json!({
-        "name": format!("{}/{}", network.namespace, network.name),
-        "interface": held.spec.ifname,
-        "ips": ips,
-        "mac": held.spec.mac,
-        "dns": {},
-    })
+    let ips = held.spec.addresses().iter().map(|net| net.addr().to_string()).collect();
+    let status = NetworkStatus {
+        name: format!("{}/{}", network.namespace, network.name),
+        interface: held.spec.ifname.clone(),
+        ips,
+        mac: held.spec.mac.clone().unwrap_or_default(),
+        mtu: held.status.as_ref().and_then(|status| status.mtu),
+        ..NetworkStatus::default()
+    };
+    json!(status)
 }
 
 fn attached_note(held: &L2Attachment) -> String {
     let network = held.network();
-    let ips = if held.spec.ips.is_empty() {
-        "no address".to_owned()
-    } else {
-        held.spec.ips.join(", ")
-    };
+    let ips =
+        if held.spec.ips.is_empty() { "no address".to_owned() } else { held.spec.ips.join(", ") };
     let mac = held.spec.mac.as_deref().unwrap_or_default();
     format!(
         "{}: network '{}' of namespace '{}', {ips}, {mac}",
@@ -312,7 +338,7 @@ mod tests {
         let status = |revision: u64| {
             let message = format!("revision {revision} is in the kernel of 2 nodes");
             let mut ready = Condition::ready(true, "Programmed", message);
-            ready.last_transition_time = Some(jiff::Timestamp::UNIX_EPOCH);
+            ready.last_transition_time = Some(Timestamp::UNIX_EPOCH);
             shape(&mut json!({"status": {"revision": revision, "vni": 7, "conditions": [ready]}}))
         };
         assert_eq!(status(3), status(4));
