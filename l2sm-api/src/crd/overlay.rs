@@ -77,10 +77,13 @@ pub(super) fn provider_amendments(at: &str) -> Vec<Amendment> {
         Amendment::new(format!("{at}/name"), json!({"minLength": 1})),
         Amendment::new(format!("{at}/domain"), one_or_more()),
     ];
-    amendments.extend(
-        ["sdnPort", "dnsPort", "dnsGrpcPort", "ofPort"]
-            .map(|field| Amendment::new(format!("{at}/{field}"), json!({"pattern": PORT}))),
+    let number = rule(
+        &format!("self.matches('{PORT}')"),
+        "is not a port; expected a number from 1 to 65535 as a string, as in \"30808\"",
     );
+    let port = json!({"maxLength": 16, "x-kubernetes-validations": [number]});
+    let fields = ["sdnPort", "dnsPort", "dnsGrpcPort", "ofPort"];
+    amendments.extend(fields.map(|field| Amendment::new(format!("{at}/{field}"), port.clone())));
     amendments
 }
 

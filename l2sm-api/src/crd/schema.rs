@@ -82,6 +82,11 @@ fn clean(schema: &mut Value) {
         return;
     };
     drop(fields.remove("nullable"));
+    if let Some(Value::String(words)) = fields.get_mut("description") {
+        // Lines end where the source's do; kubectl breaks them anew.
+        let paragraphs = words.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+        *words = paragraphs.collect::<Vec<_>>().join("\n\n");
+    }
     if let Some(values) = fields.get_mut("enum").and_then(Value::as_array_mut) {
         values.retain(|value| !value.is_null());
     }

@@ -61,7 +61,7 @@ pub struct ExternalVtepSpec {
     /// The networks that it takes part in.
     #[serde(default, deserialize_with = "none_or_more")]
     pub networks: Vec<ExternalNetwork>,
-    /// Outer UDP checksums that it wants.
+    /// Outer UDP checksums that it wants: `zero` (none, RFC 7348 section 5) or `full` (slower).
     #[serde(default)]
     pub udp_checksum: UdpChecksum,
 }

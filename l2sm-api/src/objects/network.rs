@@ -57,7 +57,7 @@ pub struct L2Network {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct L2NetworkSpec {
-    /// Upstream's types; `vlink` and `ext-vnet` behave as `vnet` for now.
+    /// `vnet`: a switch. Upstream's `ext-vnet` and `vlink` are accepted and act as `vnet` for now.
     #[serde(rename = "type")]
     pub network_type: NetworkType,
     /// Upstream: the path of a `vlink`. Stored; does not act yet.
@@ -78,23 +78,25 @@ pub struct L2NetworkSpec {
     /// Upstream: intrusion detection. Stored; does not act yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<Ids>,
-    /// Number on the wire, 1 to 1,048,575; none: allocated above that.
+    /// Number on the wire, 1 to 1,048,575, nobody else's; none: allocated above that. In a cluster it
+    /// is fixed once the network is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
-    /// Which namespaces' pods may join.
+    /// Which namespaces' pods may join: `Same` (the network's own), `All`, or a label selector of
+    /// namespaces, an object with `matchLabels` and `matchExpressions`.
     #[cfg_attr(feature = "crd", schemars(with = "serde_json::Value"))]
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
     /// Largest inner IP packet, bytes; none: from the underlay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// MAC addresses are learned.
+    /// MAC addresses are learned. Stored; does not act yet.
     #[serde(default)]
     pub learning: bool,
     /// Pods send from their own MAC only.
     #[serde(default = "yes")]
     pub mac_spoof_check: bool,
-    /// Broadcast and multicast.
+    /// Broadcast and multicast: `all` (to every port of the network) or `none` (dropped).
     #[serde(default)]
     pub flood: Flood,
 }

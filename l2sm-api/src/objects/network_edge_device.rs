@@ -160,6 +160,15 @@ pub(super) const DEFINITION: Definition = Definition {
 };
 
 impl NetworkEdgeDeviceSpec {
+    /// Fields that are set, stored, and will not act when the kind does.
+    pub fn not_acting(&self) -> Vec<&'static str> {
+        let set = [
+            (self.switch_template.is_some(), "spec.switchTemplate"),
+            (self.monitor.is_some(), "spec.monitor"),
+        ];
+        set.into_iter().filter_map(|(is_set, field)| is_set.then_some(field)).collect()
+    }
+
     /// What is wrong with it. Names and addresses only must not be empty, as in upstream's schema:
     /// [`Self::unusable`] tells which of them cannot act.
     pub fn faults(&self) -> Vec<FieldError> {

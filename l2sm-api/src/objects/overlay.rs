@@ -142,6 +142,17 @@ pub(super) const DEFINITION: Definition = Definition {
 };
 
 impl OverlaySpec {
+    /// Fields that are set, stored, and do not act. Upstream requires its controller: naming it is no
+    /// wish.
+    pub fn not_acting(&self) -> Vec<&'static str> {
+        let set = [
+            (self.switch_template.is_some(), "spec.switchTemplate"),
+            (self.interface_number.is_some(), "spec.interfaceNumber"),
+            (self.monitor.is_some(), "spec.monitor"),
+        ];
+        set.into_iter().filter_map(|(is_set, field)| is_set.then_some(field)).collect()
+    }
+
     /// What is wrong with it.
     pub fn faults(&self) -> Vec<FieldError> {
         let mut faults = self.provider.faults("spec.provider");

@@ -56,7 +56,8 @@ impl Provider {
 
 /// Why a text is no port; `None`: it is one.
 fn port_fault(text: &str) -> Option<String> {
-    let is_port = text.parse::<u16>().is_ok_and(|port| port != 0)
+    let is_port = text.len() <= 16
+        && text.parse::<u16>().is_ok_and(|port| port != 0)
         && text.bytes().all(|byte| byte.is_ascii_digit());
     (!is_port).then(|| {
         format!(

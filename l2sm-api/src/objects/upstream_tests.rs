@@ -233,3 +233,16 @@ fn upstreams_columns_are_listed_under_their_names() {
         .collect();
     assert_eq!(cells, ["ov1", "3", "2", "l2sm-sdn"]);
 }
+
+#[test]
+fn what_does_not_act_is_named() {
+    let objects = parse_documents("f", FULL).unwrap().into_iter().map(|document| document.object);
+    let [Object::Overlay(overlay), Object::NetworkEdgeDevice(device)] =
+        objects.collect::<Vec<_>>().try_into().unwrap()
+    else {
+        panic!("an Overlay and a NED");
+    };
+    let named = [overlay.spec.not_acting(), device.spec.not_acting()];
+    let overlay = vec!["spec.switchTemplate", "spec.interfaceNumber", "spec.monitor"];
+    assert_eq!(named, [overlay, vec!["spec.monitor"]]);
+}
