@@ -236,9 +236,9 @@ fn upstreams_columns_are_listed_under_their_names() {
 
 #[test]
 fn what_does_not_act_is_named() {
-    let objects = parse_documents("f", FULL).unwrap().into_iter().map(|document| document.object);
-    let [Object::Overlay(overlay), Object::NetworkEdgeDevice(device)] =
-        objects.collect::<Vec<_>>().try_into().unwrap()
+    let documents = parse_documents("f", FULL).unwrap();
+    let (Object::Overlay(overlay), Object::NetworkEdgeDevice(device)) =
+        (&documents[0].object, &documents[1].object)
     else {
         panic!("an Overlay and a NED");
     };
