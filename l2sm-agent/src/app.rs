@@ -35,7 +35,7 @@ use crate::{
     cni::{Channels, Journal, Listener, Service},
     config::{Cleanup, Command, Run, host_and_port, version},
     controller::{Client, Follower, Renewals, Settings as FollowSettings, Troubles, kept},
-    datapath::{Attaching, Capacities, KernelDatapath, ensure_bpffs},
+    datapath::{Attaching, Capacities, KernelDatapath, ensure_bpffs, is_usable},
     metrics::MetricsListener,
     netlink::{
         KernelLinks, Links, Settings, monitor::Monitor, socket::Conversation, underlay::Underlay,
@@ -43,6 +43,9 @@ use crate::{
     reconcile::{Driver, Reconciler, Signal},
     state::{Desired, Identity, Outcome},
 };
+
+/// The variable that every container of a pod has.
+const IN_POD: &str = "KUBERNETES_SERVICE_HOST";
 
 /// Does what the command line says.
 ///
@@ -96,7 +99,7 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
     privilege::check()?;
     let namespace = NamespaceLock::take()?;
     make_directory(&run.places)?;
-    ensure_bpffs(&run.places.bpffs)?;
+    prepare_bpffs(&run.places.bpffs, std::env::var_os(IN_POD).is_some())?;
     let lock = Lock::take(&run.places)?;
     let metrics = MetricsListener::bind(run.metrics_addr)?;
     let underlay = choose_underlay(run)?;
@@ -129,6 +132,18 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
     }
     drop((lock, namespace));
     Ok(())
+}
+
+/// In a pod nothing is mounted: a bpffs of the container's own would go with it, and all that forwards.
+fn prepare_bpffs(path: &Path, in_pod: bool) -> anyhow::Result<()> {
+    if in_pod && !is_usable(path)? {
+        bail!(
+            "{}: the host has no bpffs on /sys/fs/bpf: mount one there (`mount -t bpf bpf \
+             /sys/fs/bpf`)",
+            path.display()
+        );
+    }
+    Ok(ensure_bpffs(path)?)
 }
 
 /// Runs every part until a signal asks to stop. A part that ends by itself is an error: the kernel
@@ -219,9 +234,9 @@ async fn spawn_parts(
         state_dir: state_dir.to_owned(),
     };
     let renewals = bootstrap_settings(run, &settings).map(|bootstrap| {
-        let (issued, issues) = watch::channel(0);
+        let (issued, certificates) = watch::channel(0);
         let refused = Arc::new(Notify::new());
-        let renewals = Renewals { issued: issues, refused: Arc::clone(&refused) };
+        let renewals = Renewals { issued: certificates, refused: Arc::clone(&refused) };
         let exchange = Exchange { issued, refused, troubles: troubles.clone() };
         let running = named("renewing the certificate", Box::pin(bootstrap.run(exchange)));
         parts.spawn(running);

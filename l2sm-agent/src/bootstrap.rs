@@ -96,7 +96,7 @@ impl Bootstrap {
             exchange.issued.send_modify(|issued| *issued += 1);
         }
         loop {
-            let due = self.held().map_or(SystemTime::UNIX_EPOCH, |held| held.renewal());
+            let due = self.held().map_or(SystemTime::UNIX_EPOCH, Validity::renewal);
             let left = due.duration_since(SystemTime::now()).unwrap_or_default();
             if !refused && !left.is_zero() {
                 tokio::select! {
@@ -153,7 +153,7 @@ impl Bootstrap {
         let reply = self.sign(url, request.der().to_vec()).await?;
         let text = format!("{}{}", reply.certificate, pair.serialize_pem());
         let new = text.as_bytes();
-        if !Validity::of_pem(new).is_some_and(|of| !of.is_over(SystemTime::now())) {
+        if Validity::of_pem(new).is_none_or(|of| of.is_over(SystemTime::now())) {
             return Err(BootstrapError::Useless);
         }
         Ok(write_secret(&self.file, new)?)

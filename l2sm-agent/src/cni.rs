@@ -80,6 +80,12 @@ pub trait Node: Send + Sync + 'static {
     /// See [`Unseen`].
     fn look(&self, path: &str) -> Result<Inside, Unseen>;
 
+    /// Inode of the namespace at `path`. Takes no time, unlike [`Node::look`].
+    ///
+    /// # Errors
+    /// See [`Unseen`].
+    fn inode(&self, path: &str) -> Result<u64, Unseen>;
+
     /// Namespaces of running pods by UID, where their processes tell: path and inode. Blocks.
     fn find_pods(&self, uids: &BTreeSet<String>) -> BTreeMap<String, (String, u64)>;
 

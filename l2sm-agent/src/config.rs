@@ -3,9 +3,10 @@
 mod kubernetes;
 
 use std::{
+    convert::Infallible,
     ffi::OsString,
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -88,7 +89,8 @@ pub struct Run {
     #[arg(long, env = "L2SM_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
     /// Controller to follow, https://HOST:PORT; repeatable, tried in order
-    #[arg(long, env = "L2SM_CONTROLLER", value_name = "URL", value_delimiter = ',')]
+    #[arg(long, env = "L2SM_CONTROLLER", value_name = "URL", value_delimiter = ',',
+        value_parser = with_brackets)]
     pub controller: Vec<String>,
     /// How controllers are told from impostors, and this node from others.
     #[command(flatten)]
@@ -118,7 +120,8 @@ pub struct Run {
         long,
         env = "L2SM_METRICS_ADDR",
         value_name = "IP:PORT",
-        default_value = "127.0.0.1:9477"
+        default_value = "127.0.0.1:9477",
+        value_parser = parse_address
     )]
     pub metrics_addr: SocketAddr,
     /// Entries of a map that is made now, as FDB=65536; repeatable [default: as in docs/operations.md]
@@ -372,6 +375,26 @@ pub fn host_and_port(url: &str) -> Option<&str> {
     fits.then_some(rest)
 }
 
+/// A URL whose IPv6 host has its brackets: Kubernetes' variables (`..._SERVICE_HOST`) have none.
+#[expect(clippy::unnecessary_wraps, reason = "as clap calls it")]
+fn with_brackets(url: &str) -> Result<String, Infallible> {
+    let bare = url.split_once("://").and_then(|(scheme, rest)| {
+        let (host, port) = rest.rsplit_once(':')?;
+        host.parse::<Ipv6Addr>().is_ok().then(|| format!("{scheme}://[{host}]:{port}"))
+    });
+    Ok(bare.unwrap_or_else(|| url.to_owned()))
+}
+
+/// The same for an address.
+fn parse_address(text: &str) -> Result<SocketAddr, AddrParseError> {
+    text.parse().or_else(|why| {
+        let bare = text.rsplit_once(':').and_then(|(host, port)| {
+            Some(SocketAddr::new(host.parse::<Ipv6Addr>().ok()?.into(), port.parse().ok()?))
+        });
+        bare.ok_or(why)
+    })
+}
+
 /// The arguments with the subcommand before its options; `None`: there is no subcommand in them.
 fn with_subcommand_first(mut arguments: Vec<OsString>) -> Option<Vec<OsString>> {
     let command = Config::command();
@@ -480,6 +503,19 @@ mod tests {
             let refused = run(&["--controller", url, "--insecure"]).check();
             assert_eq!(refused, Err(UsageError::NotAUrl(url.to_owned())));
         }
+    }
+
+    #[test]
+    fn an_ipv6_host_need_not_have_its_brackets() {
+        for (given, url) in [
+            ("https://fd00::5:30808", "https://[fd00::5]:30808"),
+            ("https://[fd00::5]:30808", "https://[fd00::5]:30808"),
+            ("https://10.96.0.5:30808", "https://10.96.0.5:30808"),
+        ] {
+            assert_eq!(run(&["--controller", given]).controller, [url]);
+        }
+        let address = run(&["--metrics-addr", "fd00::5:9477"]).metrics_addr;
+        assert_eq!(address, "[fd00::5]:9477".parse().unwrap());
     }
 
     #[test]

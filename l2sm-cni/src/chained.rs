@@ -96,19 +96,18 @@ fn join(add: &Add, networks: &str, socket: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The record goes first: the agent sees that. Who had the annotation may have attachments, which
-/// should go before the namespace does.
+/// Who had the annotation has attachments, which should be gone before the namespace is. Of the others
+/// the agent notices that the record goes.
 fn run_del(plug: &ContainerInterface, netns: &str, config: &Config, socket: &Path) {
+    if networks(config).is_some() {
+        let release = release(plug, netns);
+        let asked = ask(socket, &Request::Detach(release.clone()), DEL_PATIENCE);
+        if let Err(Unanswered::NoAgent(_) | Unanswered::Silent(_)) = asked {
+            // Without the note, the interfaces go with their namespace.
+            drop(leave_note(socket, plug, &release));
+        }
+    }
     remove_record(socket, &plug.container_id);
-    if networks(config).is_none() {
-        return;
-    }
-    let release = release(plug, netns);
-    let asked = ask(socket, &Request::Detach(release.clone()), DEL_PATIENCE);
-    if let Err(Unanswered::NoAgent(_) | Unanswered::Silent(_)) = asked {
-        // Without the note, the interfaces go with their namespace.
-        drop(leave_note(socket, plug, &release));
-    }
 }
 
 fn run_check(

@@ -87,8 +87,9 @@ fn run_del(
     socket: &Path,
 ) -> Result<(), Failure> {
     let release = release(plug, netns, config);
+    let asked = ask(socket, &Request::Detach(release.clone()), PATIENCE);
     remove_record(socket, &plug.container_id);
-    match ask(socket, &Request::Detach(release.clone()), PATIENCE) {
+    match asked {
         Ok(_names) => Ok(()),
         Err(Unanswered::NoAgent(_) | Unanswered::Silent(_)) => leave_note(socket, plug, &release),
         Err(Unanswered::Refused(failure)) => Err(failure),

@@ -74,6 +74,11 @@ impl Node for OnNode {
         Ok(Inside { inode: netns.inode(), names })
     }
 
+    fn inode(&self, path: &str) -> Result<u64, Unseen> {
+        let netns = Netns::open(path, 0).map_err(|why| unseen(&why.into()))?;
+        Ok(netns.inode())
+    }
+
     fn find_pods(&self, uids: &BTreeSet<String>) -> BTreeMap<String, (String, u64)> {
         cni::find_pods(Path::new("/proc"), Path::new("/run/netns"), uids)
     }

@@ -57,7 +57,7 @@ mod tests {
         let pem = format!("{}{}", params.self_signed(&pair).unwrap().pem(), pair.serialize_pem());
         let validity = Validity::of_pem(pem.as_bytes()).unwrap();
         let day = Duration::from_hours(24);
-        let from = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+        let from = SystemTime::UNIX_EPOCH + day * 21_915;
         assert_eq!(validity, Validity { from, until: from + day * 3 });
         assert_eq!(validity.renewal(), from + day * 2);
         assert!(!validity.is_over(from + day));

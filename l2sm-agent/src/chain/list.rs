@@ -68,7 +68,7 @@ fn read(name: &str, bytes: &[u8]) -> Result<Map<String, Value>, String> {
     let list = if Path::new(name).extension().is_some_and(|ending| ending == "conflist") {
         read
     } else {
-        single(read)
+        single(&read)
     };
     let text = |key: &str| list.get(key).and_then(Value::as_str).unwrap_or_default();
     let plugins = list.get("plugins").and_then(Value::as_array);
@@ -87,7 +87,7 @@ fn read(name: &str, bytes: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 /// The list of a single plugin, as libcni makes it (`ConfListFromConf`).
-fn single(plugin: Map<String, Value>) -> Map<String, Value> {
+fn single(plugin: &Map<String, Value>) -> Map<String, Value> {
     let kept = ["cniVersion", "name"].into_iter();
     let mut list: Map<String, Value> =
         kept.filter_map(|key| Some((key.to_owned(), plugin.get(key)?.clone()))).collect();

@@ -52,12 +52,12 @@ fn is_of(groups: &str, uid: &str) -> bool {
 
 fn prefer_names(found: &mut BTreeMap<String, (String, u64)>, named: &Path) {
     let entries = fs::read_dir(named).into_iter().flatten().filter_map(Result::ok);
-    let names: BTreeMap<u64, String> = entries
+    let paths: BTreeMap<u64, String> = entries
         .filter_map(|entry| Some((inode(&entry.path())?, entry.path().to_str()?.to_owned())))
         .collect();
     for (path, inode) in found.values_mut() {
-        if let Some(name) = names.get(inode) {
-            path.clone_from(name);
+        if let Some(stable) = paths.get(inode) {
+            path.clone_from(stable);
         }
     }
 }

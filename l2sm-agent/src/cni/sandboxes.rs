@@ -61,10 +61,11 @@ impl<C: Controller, N: Node> Service<C, N> {
                 }
             };
             loop {
+                let missed = missing(&desired.borrow_and_update());
                 self.sync_sandboxes(false).await;
                 tokio::select! {
                     changed = changed(watch.as_mut()) => if changed.is_err() { break },
-                    () = until_wanted(&mut desired) => {}
+                    () = until_missing(&mut desired, &missed) => {}
                     () = sleep(PERIOD) => if watch.is_none() { break },
                 }
             }
@@ -75,16 +76,13 @@ impl<C: Controller, N: Node> Service<C, N> {
     pub(super) async fn sync_sandboxes(&self, all: bool) {
         let Some(directory) = self.records_directory() else { return };
         let records = read_records(&directory);
-        self.drop_ended(&records).await;
+        self.drop_ended(&records);
         let wanted = wanted(&self.desired.borrow());
         let mut missing = BTreeSet::new();
         let uids = if all { records.keys().cloned().collect() } else { wanted.clone() };
         for uid in uids.union(&wanted) {
             let recorded = records.get(uid).map(Vec::as_slice).unwrap_or_default();
-            if !self.is_here(uid)
-                && !self.adopt_recorded(uid, recorded).await
-                && wanted.contains(uid)
-            {
+            if !self.is_here(uid) && !self.adopt_recorded(uid, recorded) && wanted.contains(uid) {
                 missing.insert(uid.clone());
             }
         }
@@ -106,6 +104,10 @@ impl<C: Controller, N: Node> Service<C, N> {
         container: &str,
         names: Option<BTreeSet<String>>,
     ) -> Option<Vec<String>> {
+        if names.is_none() && self.has_record(container) {
+            // Before it is noticed that the pod is missed: it would be found by the record.
+            self.notes.get().inspect(|notes| remove(&pod_record(notes.socket(), container)));
+        }
         let mut keys = BTreeMap::<ObjectKey, String>::new();
         let mut found = false;
         self.desired.send_modify(|desired| {
@@ -151,11 +153,11 @@ impl<C: Controller, N: Node> Service<C, N> {
 
     /// Sandboxes whose record or namespace is gone have ended. Records of namespaces that are gone are
     /// removed: the runtime did not say DEL.
-    async fn drop_ended(&self, records: &BTreeMap<String, Vec<Recorded>>) {
+    fn drop_ended(&self, records: &BTreeMap<String, Vec<Recorded>>) {
         let sandboxes = self.desired.borrow().sandboxes.clone();
         for (uid, sandbox) in sandboxes {
             let unrecorded = sandbox.recorded && !self.has_record(&sandbox.container);
-            if unrecorded || self.is_gone(&sandbox.netns, sandbox.inode).await {
+            if unrecorded || self.is_gone(&sandbox.netns, sandbox.inode) {
                 self.desired.send_modify(|desired| {
                     if desired.sandboxes.get(&uid) == Some(&sandbox) {
                         desired.sandboxes.remove(&uid);
@@ -166,7 +168,7 @@ impl<C: Controller, N: Node> Service<C, N> {
             }
         }
         for recorded in records.values().flatten() {
-            let gone = matches!(self.look(&recorded.record.netns).await, Err(Unseen::Gone(_)));
+            let gone = matches!(self.node.inode(&recorded.record.netns), Err(Unseen::Gone(_)));
             if gone && let Some(socket) = self.notes.get().map(Notes::socket) {
                 remove(&pod_record(socket, &recorded.container));
             }
@@ -174,10 +176,10 @@ impl<C: Controller, N: Node> Service<C, N> {
     }
 
     /// Takes the newest record whose namespace is there.
-    async fn adopt_recorded(&self, uid: &str, recorded: &[Recorded]) -> bool {
+    fn adopt_recorded(&self, uid: &str, recorded: &[Recorded]) -> bool {
         for of in recorded {
-            if let Ok(inside) = self.look(&of.record.netns).await {
-                let place = (of.record.netns.clone(), inside.inode);
+            if let Ok(inode) = self.node.inode(&of.record.netns) {
+                let place = (of.record.netns.clone(), inode);
                 self.place(uid, of.container.clone(), place, true);
                 return true;
             }
@@ -251,9 +253,8 @@ fn missing(desired: &Desired) -> BTreeSet<String> {
 }
 
 /// Returns when a port names a pod that is not here, and that was not missed before.
-async fn until_wanted(desired: &mut watch::Receiver<Desired>) {
-    let missed = missing(&desired.borrow_and_update());
-    let changed = desired.wait_for(|desired| !missing(desired).is_subset(&missed));
+async fn until_missing(desired: &mut watch::Receiver<Desired>, missed: &BTreeSet<String>) {
+    let changed = desired.wait_for(|desired| !missing(desired).is_subset(missed));
     if changed.await.is_err() {
         std::future::pending::<()>().await;
     }

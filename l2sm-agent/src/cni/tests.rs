@@ -133,6 +133,10 @@ impl Node for FakeNode {
         Ok(Inside { inode: INODE, names: self.names.clone() })
     }
 
+    fn inode(&self, path: &str) -> Result<u64, Unseen> {
+        self.look(path).map(|inside| inside.inode)
+    }
+
     fn find_pods(&self, _uids: &BTreeSet<String>) -> BTreeMap<String, (String, u64)> {
         BTreeMap::new()
     }

@@ -59,7 +59,7 @@ pub async fn connect_with(
         .keep_alive_while_idle(true);
     if let Some(tls) = tls {
         let name = name.or_else(|| (url != first).then(|| host(first)).flatten());
-        let tls = name.into_iter().fold(tls.timeout(CONNECT), |tls, name| tls.domain_name(name));
+        let tls = name.into_iter().fold(tls.timeout(CONNECT), ClientTlsConfig::domain_name);
         endpoint = endpoint.tls_config(tls)?;
     }
     Ok(endpoint.connect().await?)

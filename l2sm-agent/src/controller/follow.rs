@@ -140,7 +140,11 @@ impl Follower {
                 tracing::debug!("{url}: {}", status.message());
                 return Tried::Elsewhere(next);
             }
-            _ => self.say(url, &why),
+            SessionError::Connect(_)
+            | SessionError::Status(_)
+            | SessionError::NoWelcome
+            | SessionError::Rejected(_)
+            | SessionError::Assembly(_) => self.say(url, &why),
         }
         Tried::Ended
     }
