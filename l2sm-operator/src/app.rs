@@ -32,6 +32,7 @@ use crate::{
     cluster::Cluster,
     lease::{Candidate, Permit, Standing, contend},
     metrics::{self, Metrics},
+    schema,
     standby::StandbyService,
     term::{Settings, Term},
     trust::Authority,
@@ -80,6 +81,9 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> a
     let mut options = options;
     let Some(source) = until(&stop, || source_of(&client)).await else { return Ok(()) };
     options.settings.source = source;
+    if until(&stop, || schema::check(&client)).await.is_none() {
+        return Ok(());
+    }
     let opening = || Authority::open(&client, &options.namespace, OffsetDateTime::now_utc());
     let Some(authority) = until(&stop, opening).await else { return Ok(()) };
     let now = OffsetDateTime::now_utc();
@@ -312,6 +316,7 @@ async fn until<T, F>(stop: &CancellationToken, mut attempt: impl FnMut() -> F) -
 where
     F: Future<Output = anyhow::Result<T>>,
 {
+    let mut said = String::new();
     loop {
         let tried = tokio::select! {
             tried = attempt() => tried,
@@ -319,7 +324,13 @@ where
         };
         match tried {
             Ok(done) => return Some(done),
-            Err(why) => warn!("{why:#}: trying again"),
+            Err(why) => {
+                let why = format!("{why:#}");
+                if why != said {
+                    warn!("{why}: trying again");
+                }
+                said = why;
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}

@@ -107,6 +107,7 @@ struct SeenLease {
     transitions: i32,
     duration: Duration,
     renewed: Option<MicroTime>,
+    acquired: Option<MicroTime>,
 }
 
 /// What to do about the Lease.
@@ -308,6 +309,7 @@ impl Candidate {
         let transitions =
             seen.map_or(first, |seen| seen.transitions.saturating_add(i32::from(take)));
         let seconds = i32::try_from(DURATION.as_secs()).unwrap_or(i32::MAX);
+        let kept = seen.filter(|_| !take).and_then(|seen| seen.acquired.clone());
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -320,7 +322,7 @@ impl Candidate {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: Some(seconds),
                 lease_transitions: Some(transitions),
-                acquire_time: Some(time.clone()),
+                acquire_time: kept.or_else(|| Some(time.clone())),
                 renew_time: Some(time),
                 ..LeaseSpec::default()
             }),
@@ -344,6 +346,7 @@ impl SeenLease {
             transitions: spec.lease_transitions.unwrap_or_default(),
             duration: seconds.map_or(DURATION, Duration::from_secs),
             renewed: spec.renew_time,
+            acquired: spec.acquire_time,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod bootstrap;
 pub mod cluster;
 pub mod lease;
 pub mod metrics;
+pub mod schema;
 pub mod standby;
 pub mod steps;
 pub mod stored;

@@ -39,6 +39,9 @@ const SHOW: Duration = Duration::from_secs(1);
 /// How soon what could not be done is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How long agents may take to come from the holder before.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// How this operator works.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -69,6 +72,8 @@ pub struct Term {
     /// Objects that could not be taken over yet.
     unseen: BTreeSet<ObjectRef>,
     shown: show::Shown,
+    /// Until then agents may still be on their way from the holder before.
+    grace: Instant,
     show_next: Instant,
     retry_next: Instant,
 }
@@ -130,6 +135,7 @@ impl Term {
             troubled: BTreeMap::new(),
             unseen: BTreeSet::new(),
             shown,
+            grace: Instant::now() + GRACE,
             show_next: Instant::now(),
             retry_next: Instant::now(),
         })

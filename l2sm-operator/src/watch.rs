@@ -5,9 +5,11 @@ use std::{fmt::Debug, time::Duration};
 use futures::{StreamExt as _, pin_mut};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
+    api::ListParams,
     core::DynamicObject,
     runtime::{
         WatchStreamExt as _,
+        utils::ResetTimerBackoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -27,6 +29,10 @@ use crate::{
 const WAITING: usize = 1024;
 /// How soon a watch that failed is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// A watch that did not fail for this long is tried again soon.
+const CALM: Duration = Duration::from_secs(20);
+/// How soon a cluster that does not know NADs is asked again.
+const UNKNOWN: Duration = Duration::from_mins(1);
 
 /// What a watch saw.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,25 +77,45 @@ pub fn start(client: &Client) -> mpsc::Receiver<Seen> {
         drop(tokio::spawn(follow(api, read, wrap, to.clone())));
     }
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &nad_resource());
-    drop(tokio::spawn(follow(api, Nad::read, Seen::Nad, to)));
+    drop(tokio::spawn(follow_nads(api, to)));
     seen
 }
 
-/// Follows one kind. A list that fails is tried again: it is never taken for an empty one, but where
-/// the API server says that there is no such kind.
+/// Follows NADs, once the cluster knows that kind. Until then there are none.
+async fn follow_nads(api: Api<DynamicObject>, to: mpsc::Sender<Seen>) {
+    loop {
+        let pause = match api.list(&ListParams::default().limit(1)).await {
+            Ok(_) => break,
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                if to.send(Seen::Nad(Change::All(Vec::new()))).await.is_err() {
+                    return;
+                }
+                UNKNOWN
+            }
+            Err(why) => {
+                debug!(%why, "cannot list NADs: trying again");
+                RETRY.1
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+    follow(api, Nad::read, Seen::Nad, to).await;
+}
+
+/// Follows one kind. A list that fails is tried again: it is never taken for an empty one.
 async fn follow<K, T, R, W>(api: Api<K>, read: R, wrap: W, to: mpsc::Sender<Seen>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     R: Fn(K) -> T,
     W: Fn(Change<T>) -> Seen,
 {
-    let backoff = watcher::ExponentialBackoff::from(
-        backon::ExponentialBuilder::default()
-            .with_min_delay(RETRY.0)
-            .with_max_delay(RETRY.1)
-            .with_jitter()
-            .without_max_times(),
-    );
+    let backoff = backon::ExponentialBuilder::default()
+        .with_min_delay(RETRY.0)
+        .with_max_delay(RETRY.1)
+        .with_jitter()
+        .without_max_times();
+    // A list that begins is no success yet.
+    let backoff = ResetTimerBackoff::new(watcher::ExponentialBackoff::from(backoff), CALM);
     let what = api.resource_url().to_owned();
     let events = watcher(api, watcher::Config::default()).backoff(backoff);
     pin_mut!(events);
@@ -111,15 +137,6 @@ where
                 debug!(what, name = raw.name_any(), "gone");
                 Change::Gone(read(raw))
             }
-            Err(why)
-                if is_unknown_kind(&why) && what.contains("network-attachment-definitions") =>
-            {
-                if failing {
-                    continue;
-                }
-                failing = true;
-                Change::All(Vec::new())
-            }
             Err(why) => {
                 if !failing {
                     warn!(what, %why, "cannot watch: trying again");
@@ -128,20 +145,9 @@ where
                 continue;
             }
         };
-        if !matches!(&change, Change::All(all) if all.is_empty()) {
-            failing = false;
-        }
+        failing = false;
         if to.send(wrap(change)).await.is_err() {
             return;
         }
-    }
-}
-
-/// There is no such kind.
-fn is_unknown_kind(why: &watcher::Error) -> bool {
-    match why {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
-        _ => false,
     }
 }

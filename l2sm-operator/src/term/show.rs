@@ -11,6 +11,7 @@ use l2sm_api::{
 use l2sm_controller::{catalog::ObjectRef, distribute::on_hub};
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Term, text};
 use crate::{
@@ -117,6 +118,11 @@ impl Term {
             return;
         };
         let before = stored.map(|stored| stored.status.clone()).unwrap_or_default();
+        if Instant::now() < self.grace && only_away(&before, &status) {
+            // Its agents are about to come back: they were on the streams of the holder before.
+            self.shown.due = true;
+            return;
+        }
         let write = Write::Status { object: reference, uid, status: status.clone() };
         if self.shown.is_new(write.subject(), &status, &before) {
             self.send(write);
@@ -258,6 +264,18 @@ fn in_use(users: &BTreeSet<String>, generation: u64, since: Timestamp) -> Condit
     condition
 }
 
+/// Whether an object that was Ready is not now because agents are not back yet.
+fn only_away(before: &Value, now: &Value) -> bool {
+    let ready = |status: &Value| {
+        let conditions = status.get("conditions").and_then(Value::as_array);
+        let ready = conditions.into_iter().flatten().find(|it| text(it, "type") == "Ready");
+        ready.map(|it| (text(it, "status") == "True", text(it, "reason").to_owned()))
+    };
+    let away = ["Away", "NodeAway", "NodesAway", "Programming", "WaitingForPod", "Connected"];
+    let was_ready = ready(before).is_some_and(|(ready, _)| ready);
+    was_ready && ready(now).is_some_and(|(ready, reason)| !ready && away.contains(&reason.as_str()))
+}
+
 /// Since when that is so: as it is shown, else from now on.
 fn in_use_since(stored: Option<&Stored>) -> Timestamp {
     let conditions = stored.and_then(|stored| stored.status.get("conditions")?.as_array());
@@ -344,6 +362,18 @@ mod tests {
         assert_eq!(status(3), status(4));
         assert_eq!(status(3)["conditions"][0]["message"], "in the kernel of 2 nodes");
         assert_eq!(status(3)["vni"], 7);
+    }
+
+    #[test]
+    fn a_new_holder_waits_for_agents_before_it_says_that_they_are_away() {
+        let status =
+            |ready, reason: &str| json!({"conditions": [Condition::ready(ready, reason, "")]});
+        let was = status(true, "Programmed");
+        assert!(only_away(&was, &status(false, "NodeAway")));
+        assert!(!only_away(&was, &status(false, "AddressInUse")));
+        assert!(!only_away(&was, &status(true, "Programmed")));
+        assert!(!only_away(&status(false, "Programming"), &status(false, "NodeAway")));
+        assert!(!only_away(&Value::Null, &status(false, "NodeAway")));
     }
 
     #[test]
