@@ -7,6 +7,9 @@ use anyhow::{Context, Result};
 use super::finding::Finding;
 use crate::{crds, workspace};
 
+/// Applied by itself, when all else is taken away.
+const CLEANUP: &str = "deploy/cleanup.yaml";
+
 /// Generates everything anew and compares.
 ///
 /// # Errors
@@ -20,7 +23,9 @@ pub(super) fn check() -> Result<Vec<Finding>> {
         }
     }
     let version = workspace::version()?;
-    for path in crds::parts()? {
+    let mut paths = crds::parts()?;
+    paths.push(CLEANUP.to_owned());
+    for path in paths {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         findings.extend(images(&path, &text, &version));
     }
