@@ -28,7 +28,7 @@ use anyhow::{Context, bail};
 use l2sm_api::metrics::MetricsListener;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -38,16 +38,23 @@ use self::{
     wiring::{Calls, Looks, OnNode},
 };
 use crate::{
+    bootstrap::{Bootstrap, Exchange},
+    chain,
     cni::{Channels, Journal, Listener, Service},
     config::{Cleanup, Command, Run, host_and_port, version},
-    controller::{Client, Follower, Settings as FollowSettings, Troubles, kept},
-    datapath::{Attaching, Capacities, Events, KernelDatapath, LostEvents, ensure_bpffs},
+    controller::{Client, Follower, Renewals, Settings as FollowSettings, Troubles, kept},
+    datapath::{
+        Attaching, Capacities, Events, KernelDatapath, LostEvents, ensure_bpffs, is_usable,
+    },
     netlink::{
         KernelLinks, Links, Settings, monitor::Monitor, socket::Conversation, underlay::Underlay,
     },
     reconcile::{Driver, Reconciler, Signal},
     state::{Desired, Identity, Outcome},
 };
+
+/// The variable that every container of a pod has.
+const IN_POD: &str = "KUBERNETES_SERVICE_HOST";
 
 /// Does what the command line says.
 ///
@@ -81,7 +88,12 @@ fn clean_up(cleanup: &Cleanup) -> anyhow::Result<()> {
     privilege::check()?;
     let _namespace = NamespaceLock::take()?;
     let _lock = Lock::take(&cleanup.places)?;
-    let removed = cleanup::remove_all(&cleanup.places)?;
+    // First what starts pods on the plugin, then what the plugin needs.
+    let mut removed = match cleanup.cni.both() {
+        Some((conf_dir, bin_dir)) => chain::remove(conf_dir, bin_dir)?,
+        None => Vec::new(),
+    };
+    removed.extend(cleanup::remove_all(&cleanup.places)?);
     let mut lines: Vec<_> = removed.iter().map(|thing| format!("removed {thing}\n")).collect();
     if lines.is_empty() {
         lines.push("nothing to remove\n".to_owned());
@@ -96,7 +108,7 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
     privilege::check()?;
     let namespace = NamespaceLock::take()?;
     make_directory(&run.places)?;
-    ensure_bpffs(&run.places.bpffs)?;
+    prepare_bpffs(&run.places.bpffs, std::env::var_os(IN_POD).is_some())?;
     let lock = Lock::take(&run.places)?;
     let before = Before::look(&run.places);
     let passes = AtomicBool::new(false);
@@ -147,6 +159,18 @@ fn live(run: &Run, node: String, passes: &AtomicBool) -> anyhow::Result<()> {
     ended
 }
 
+/// In a pod nothing is mounted: a bpffs of the container's own would go with it, and all that forwards.
+fn prepare_bpffs(path: &Path, in_pod: bool) -> anyhow::Result<()> {
+    if in_pod && !is_usable(path)? {
+        bail!(
+            "{}: the host has no bpffs on /sys/fs/bpf: mount one there (`mount -t bpf bpf \
+             /sys/fs/bpf`)",
+            path.display()
+        );
+    }
+    Ok(ensure_bpffs(path)?)
+}
+
 /// Runs every part until a signal asks to stop. A part that ends by itself is an error: the kernel
 /// goes on forwarding, and whoever started the agent starts it again.
 async fn serve(
@@ -158,7 +182,8 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let (signals, signals_seen) = blocking::channel();
     let mut parts = JoinSet::new();
-    let driver = spawn_parts(run, identity, (&signals, signals_seen), metrics, &mut parts)?;
+    let driver =
+        Box::pin(spawn_parts(run, identity, (&signals, signals_seen), metrics, &mut parts)).await?;
     passes_begin.store(true, Ordering::Relaxed);
     let (done, passes_ended) = oneshot::channel::<()>();
     let passes = thread::Builder::new().name("reconcile".to_owned()).spawn(move || {
@@ -190,7 +215,7 @@ fn ended_early(part: &str) -> String {
 }
 
 /// Makes everything that runs beside the reconciler, and starts it. Each part that ends tells its name.
-fn spawn_parts(
+async fn spawn_parts(
     run: &Run,
     identity: Identity,
     (signals, signals_seen): (&blocking::Sender<Signal>, blocking::Receiver<Signal>),
@@ -205,6 +230,7 @@ fn spawn_parts(
     let (wake, woken) = mpsc::unbounded_channel();
     let journal = Journal::open(state_dir)?;
     let listener = Listener::bind(&run.places.socket)?;
+    let reports = (desired.clone(), wake.clone());
     let monitor = Monitor::open().context("watch the node's links")?;
     let names = drops::Names {
         desired: desired_seen.clone(),
@@ -218,6 +244,12 @@ fn spawn_parts(
     let client = Client::new(controller_seen, troubles_seen);
     let (calls, on_node) = (Calls(client.clone()), OnNode(signals.clone()));
     let service = Arc::new(Service::new(calls, on_node, identity.clone(), channels, journal));
+    // Before anything is followed: a port whose pod is not known to be here would go.
+    service.open_beside(&run.places.socket).await;
+    if let Some(places) = run.cni.places(run.cni_plugin.as_deref(), &run.places.socket) {
+        let keeping = chain::keep_installed(places, wiring::reporting(reports));
+        parts.spawn(named("keeping the CNI list", async move { Box::pin(keeping).await }));
+    }
     let looks = Looks {
         node: OnNode(signals.clone()),
         identity: identity.clone(),
@@ -231,12 +263,30 @@ fn spawn_parts(
     parts.spawn(named("serving metrics", async move { Box::pin(metrics.serve(looks)).await }));
     let settings = FollowSettings {
         urls: run.controller.clone(),
-        tls: run.tls.files().ok(),
+        tls: run.tls.files(state_dir).ok(),
+        server_name: run.tls.tls_server_name.clone(),
         adopt: run.adopt_controller,
         state_dir: state_dir.to_owned(),
     };
-    let follower =
-        Follower { settings, identity, desired, outcomes, followed: controller, troubles, wake };
+    let renewals = bootstrap_settings(run, &settings).map(|bootstrap| {
+        let (issued, certificates) = watch::channel(0);
+        let refused = Arc::new(Notify::new());
+        let renewals = Renewals { issued: certificates, refused: Arc::clone(&refused) };
+        let exchange = Exchange { issued, refused, troubles: troubles.clone() };
+        let running = named("renewing the certificate", Box::pin(bootstrap.run(exchange)));
+        parts.spawn(running);
+        renewals
+    });
+    let follower = Follower {
+        settings,
+        identity,
+        desired,
+        outcomes,
+        followed: controller,
+        troubles,
+        wake,
+        renewals,
+    };
     parts.spawn(named("following the controller", async move { Box::pin(follower.run()).await }));
     parts.spawn(named("waking the reconciler", wiring::forward_wakes(woken, signals.clone())));
     parts.spawn(named("watching the links", wiring::watch_node(monitor, signals.clone())));
@@ -248,9 +298,25 @@ fn spawn_parts(
     parts.spawn(named("looking for namespaces", async move {
         Box::pin(looks.release_gone_forever()).await;
     }));
+    let follows = Arc::clone(&service);
+    parts.spawn(named("following the pods", async move {
+        Box::pin(follows.follow_sandboxes_forever()).await;
+    }));
     parts
         .spawn(named("serving the socket", async move { Box::pin(listener.serve(service)).await }));
     Ok(Driver { desired: desired_seen, outcome, signals: signals_seen })
+}
+
+/// How the node gets its certificate, where that is not in files of the user's.
+fn bootstrap_settings(run: &Run, settings: &FollowSettings) -> Option<Bootstrap> {
+    let files = settings.tls.clone()?;
+    Some(Bootstrap {
+        urls: settings.urls.clone(),
+        ca: files.ca,
+        server_name: settings.server_name.clone(),
+        token: run.tls.tls_bootstrap_token.clone()?,
+        file: files.cert,
+    })
 }
 
 /// A part, which tells its name when it ends.

@@ -9,33 +9,39 @@ mod detach;
 mod fault;
 mod gone;
 mod journal;
+mod judge;
 mod notes;
+mod pod;
+mod processes;
 mod records;
+mod sandboxes;
 mod server;
 mod status;
 mod wish;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex as Blocking, OnceLock},
     time::Instant,
 };
 
 use l2sm_api::{
     grpc::v1::{AttachReply, AttachRequest, DetachReply, DetachRequest},
-    socket::{Answer, Reply, Request},
+    socket::{Answer, Fault, Reply, Request},
 };
 use l2sm_core::{instructions::Port, model::ObjectKey};
 use thiserror::Error;
 use tokio::sync::{Mutex, mpsc, watch};
 use tonic::Status;
 
-pub(crate) use self::journal::path as journal_path;
 pub use self::{
     check::{Found, HostEnd, PodEnd},
     journal::Journal,
+    processes::find_pods,
     server::{ListenError, Listener},
 };
+pub(crate) use self::{journal::path as journal_path, sandboxes::remove_records};
 use self::{notes::Notes, records::Records};
 use crate::state::{Attaches, Counters, Desired, Identity, Outcome};
 
@@ -73,6 +79,15 @@ pub trait Node: Send + Sync + 'static {
     /// # Errors
     /// See [`Unseen`].
     fn look(&self, path: &str) -> Result<Inside, Unseen>;
+
+    /// Inode of the namespace at `path`. Takes no time, unlike [`Node::look`].
+    ///
+    /// # Errors
+    /// See [`Unseen`].
+    fn inode(&self, path: &str) -> Result<u64, Unseen>;
+
+    /// Namespaces of running pods by UID, where their processes tell: path and inode. Blocks.
+    fn find_pods(&self, uids: &BTreeSet<String>) -> BTreeMap<String, (String, u64)>;
 
     /// What there is of an attachment.
     fn find(
@@ -125,6 +140,8 @@ pub struct Service<C, N> {
     /// One attachment at a time chooses its name.
     naming: Mutex<()>,
     attaches: watch::Sender<Attaches>,
+    /// Inodes of sandboxes that the runtime has ended, and when.
+    ended: Blocking<BTreeMap<u64, Instant>>,
 }
 
 /// The channels that a service shares with the rest of the agent.
@@ -166,6 +183,7 @@ impl<C: Controller, N: Node> Service<C, N> {
             noting: Mutex::new(()),
             naming: Mutex::new(()),
             attaches: watch::Sender::new(Attaches::default()),
+            ended: Blocking::default(),
         }
     }
 
@@ -173,18 +191,30 @@ impl<C: Controller, N: Node> Service<C, N> {
     pub async fn answer(&self, request: Request) -> Reply {
         let answer = match request {
             Request::Attach(request) => {
-                let asked = Instant::now();
-                let attached = self.attach(request).await;
-                let took = asked.elapsed();
-                self.attaches.send_modify(|sums| sums.add(attached.is_ok(), took));
-                attached.map(Answer::Attached)
+                self.counted(self.attach(request)).await.map(Answer::Attached)
             }
+            Request::AttachPod(request) => {
+                self.counted(self.attach_pod(request)).await.map(Answer::PodAttached)
+            }
+            Request::CheckPod(request) => self.check_pod(request).await.map(Answer::Checked),
             Request::Detach(request) => self.detach(request).await.map(Answer::Detached),
             Request::Check(request) => self.check(request).await.map(Answer::Checked),
             Request::Gc(request) => self.collect(request).await.map(Answer::Collected),
             Request::Status => Ok(Answer::Status(self.status().await)),
         };
         answer.map_or_else(Reply::Error, Reply::Ok)
+    }
+
+    /// Counts what was asked for, and how long it took.
+    async fn counted<T>(
+        &self,
+        attaching: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let asked = Instant::now();
+        let attached = attaching.await;
+        let took = asked.elapsed();
+        self.attaches.send_modify(|sums| sums.add(attached.is_ok(), took));
+        attached
     }
 
     /// Attachments made so far, now and from now on.

@@ -1,9 +1,12 @@
 //! Flags, environment and defaults.
 
+mod kubernetes;
+
 use std::{
+    convert::Infallible,
     ffi::OsString,
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +18,7 @@ use l2sm_api::grpc::tls::ClientFiles;
 use l2sm_common::abi;
 use thiserror::Error;
 
+pub use self::kubernetes::CniDirs;
 use crate::netlink::underlay::XdpMode;
 
 /// Maps whose size may be chosen, and the most entries that each may have. `SEGMENTS` has as many as
@@ -86,7 +90,8 @@ pub struct Run {
     #[arg(long, env = "L2SM_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
     /// Controller to follow, https://HOST:PORT; repeatable, tried in order
-    #[arg(long, env = "L2SM_CONTROLLER", value_name = "URL", value_delimiter = ',')]
+    #[arg(long, env = "L2SM_CONTROLLER", value_name = "URL", value_delimiter = ',',
+        value_parser = with_brackets)]
     pub controller: Vec<String>,
     /// How controllers are told from impostors, and this node from others.
     #[command(flatten)]
@@ -119,7 +124,8 @@ pub struct Run {
         long,
         env = "L2SM_METRICS_ADDR",
         value_name = "IP:PORT",
-        default_value = "127.0.0.1:9477"
+        default_value = "127.0.0.1:9477",
+        value_parser = parse_address
     )]
     pub metrics_addr: SocketAddr,
     /// Entries of a map that is made now, as FDB=65536; repeatable [default: as in docs/operations.md]
@@ -129,6 +135,12 @@ pub struct Run {
     /// Remove programs, pins and devices on a clean stop
     #[arg(long, env = "L2SM_DETACH_ON_EXIT", value_parser = BoolishValueParser::new())]
     pub detach_on_exit: bool,
+    /// Where the container runtime's files are.
+    #[command(flatten)]
+    pub cni: CniDirs,
+    /// CNI plugin to install [default: l2sm-cni beside this program]
+    #[arg(long, env = "L2SM_CNI_PLUGIN", value_name = "FILE", requires = "cni_conf_dir")]
+    pub cni_plugin: Option<PathBuf>,
     /// Where things are.
     #[command(flatten)]
     pub places: Places,
@@ -149,16 +161,29 @@ pub struct Tls {
     /// Private key of this node's certificate, PEM; read again with each connection
     #[arg(long, env = "L2SM_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// Token of this pod's service account, for the audience l2sm, in place of certificate and key:
+    /// the operator signs those that the agent makes
+    #[arg(long, env = "L2SM_TLS_BOOTSTRAP_TOKEN", value_name = "FILE",
+        conflicts_with_all = ["tls_cert", "tls_key"])]
+    pub tls_bootstrap_token: Option<PathBuf>,
+    /// The controllers' name in their certificates [default: the URL's host]
+    #[arg(long, env = "L2SM_TLS_SERVER_NAME", value_name = "NAME")]
+    pub tls_server_name: Option<String>,
 }
 
 impl Tls {
-    /// The files.
+    /// The files; those that the operator signs are in `state_dir`.
     ///
     /// # Errors
     /// One was not given: its flag.
-    pub fn files(&self) -> Result<ClientFiles, &'static str> {
+    pub fn files(&self, state_dir: &Path) -> Result<ClientFiles, &'static str> {
+        let ca = self.tls_ca.clone().ok_or("--tls-ca")?;
+        if self.tls_bootstrap_token.is_some() {
+            let both = certificate_path(state_dir);
+            return Ok(ClientFiles { ca, cert: both.clone(), key: both });
+        }
         Ok(ClientFiles {
-            ca: self.tls_ca.clone().ok_or("--tls-ca")?,
+            ca,
             cert: self.tls_cert.clone().ok_or("--tls-cert")?,
             key: self.tls_key.clone().ok_or("--tls-key")?,
         })
@@ -204,6 +229,9 @@ pub enum CheckOutput {
 /// Flags of `cleanup`.
 #[derive(Clone, Debug, Args)]
 pub struct Cleanup {
+    /// Where the container runtime's files are.
+    #[command(flatten)]
+    pub cni: CniDirs,
     /// Where things are.
     #[command(flatten)]
     pub places: Places,
@@ -263,7 +291,7 @@ pub enum UsageError {
     /// TLS needs files.
     #[error(
         "--controller {url}: {missing} is missing; https:// needs --tls-ca, --tls-cert and \
-         --tls-key (`l2sm-controller certs` makes the files)"
+         --tls-key (`l2sm-controller certs` makes the files), or --tls-ca and --tls-bootstrap-token"
     )]
     NoTls {
         /// The controller.
@@ -329,10 +357,15 @@ impl Run {
         }
         if is_secure(url) {
             let missing = |missing| UsageError::NoTls { url: url.to_owned(), missing };
-            return self.tls.files().map(drop).map_err(missing);
+            return self.tls.files(self.places.state_dir()).map(drop).map_err(missing);
         }
         if self.insecure { Ok(()) } else { Err(UsageError::Insecure(url.to_owned())) }
     }
+}
+
+/// Where certificate and key are that the operator signs, in the directory of what survives a restart.
+pub fn certificate_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("node.pem")
 }
 
 /// Whether a URL stands for TLS.
@@ -347,6 +380,26 @@ pub fn host_and_port(url: &str) -> Option<&str> {
     let (host, port) = rest.rsplit_once(':')?;
     let fits = !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok();
     fits.then_some(rest)
+}
+
+/// A URL whose IPv6 host has its brackets: Kubernetes' variables (`..._SERVICE_HOST`) have none.
+#[expect(clippy::unnecessary_wraps, reason = "as clap calls it")]
+fn with_brackets(url: &str) -> Result<String, Infallible> {
+    let bare = url.split_once("://").and_then(|(scheme, rest)| {
+        let (host, port) = rest.rsplit_once(':')?;
+        host.parse::<Ipv6Addr>().is_ok().then(|| format!("{scheme}://[{host}]:{port}"))
+    });
+    Ok(bare.unwrap_or_else(|| url.to_owned()))
+}
+
+/// The same for an address.
+fn parse_address(text: &str) -> Result<SocketAddr, AddrParseError> {
+    text.parse().or_else(|why| {
+        let bare = text.rsplit_once(':').and_then(|(host, port)| {
+            Some(SocketAddr::new(host.parse::<Ipv6Addr>().ok()?.into(), port.parse().ok()?))
+        });
+        bare.ok_or(why)
+    })
 }
 
 /// The arguments with the subcommand before its options; `None`: there is no subcommand in them.
@@ -438,6 +491,10 @@ mod tests {
         assert_eq!(refused, Err(UsageError::NoTls { url: url.to_owned(), missing }));
         args.extend(["--tls-key", "n1.key"]);
         assert_eq!(run(&args).check(), Ok(()));
+        let token = ["--controller", url, "--tls-ca", "ca.crt", "--tls-bootstrap-token", "token"];
+        assert_eq!(run(&token).check(), Ok(()));
+        let files = run(&token).tls.files(Path::new("/run/x")).unwrap();
+        assert_eq!((files.cert.as_path(), &files.key), (Path::new("/run/x/node.pem"), &files.cert));
         assert_eq!(run(&[]).check(), Err(UsageError::NoController));
     }
 
@@ -454,6 +511,19 @@ mod tests {
             let refused = run(&["--controller", url, "--insecure"]).check();
             assert_eq!(refused, Err(UsageError::NotAUrl(url.to_owned())));
         }
+    }
+
+    #[test]
+    fn an_ipv6_host_need_not_have_its_brackets() {
+        for (given, url) in [
+            ("https://fd00::5:30808", "https://[fd00::5]:30808"),
+            ("https://[fd00::5]:30808", "https://[fd00::5]:30808"),
+            ("https://10.96.0.5:30808", "https://10.96.0.5:30808"),
+        ] {
+            assert_eq!(run(&["--controller", given]).controller, [url]);
+        }
+        let address = run(&["--metrics-addr", "fd00::5:9477"]).metrics_addr;
+        assert_eq!(address, "[fd00::5]:9477".parse().unwrap());
     }
 
     #[test]

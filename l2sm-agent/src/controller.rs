@@ -13,5 +13,6 @@ pub use self::{
     admission::{Admission, Rejection},
     assembly::{Assembly, AssemblyError, Step},
     client::{Client, Followed, Troubles},
-    follow::{Follower, Settings},
+    connect::{ConnectError, connect_with, serving},
+    follow::{Follower, Renewals, Settings, wait_for},
 };

@@ -5,10 +5,13 @@
 //! nothing of one another; [`app`] wires them, [`reconcile`] sees traits.
 
 pub mod app;
+pub mod bootstrap;
+pub mod chain;
 pub mod cni;
 pub mod config;
 pub mod controller;
 pub mod datapath;
+pub mod directory;
 pub mod files;
 pub mod metrics;
 pub mod netlink;

@@ -107,6 +107,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         run.outcome.pass = self.passes;
         run.outcome.errors = run.errors.into_list();
         self.conclude(&mut run.outcome, run.udp_port, run.full.as_deref());
+        run.outcome.conditions.extend(desired.reported.values().cloned());
         Pass { outcome: run.outcome, again: run.again }
     }
 
@@ -404,6 +405,9 @@ impl Run {
 
     fn finish(&mut self, desired: &Desired, local: &Local, actual: &Image) {
         self.outcome.revision.clone_from(&desired.revision);
+        self.outcome.waiting = desired.waiting();
+        let inodes = desired.sandboxes.iter().map(|(uid, sandbox)| (uid.clone(), sandbox.inode));
+        self.outcome.sandboxes = inodes.collect();
         self.outcome.ports = local
             .ports
             .iter()

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-pub use l2sm_api::grpc::Revision;
+pub use l2sm_api::grpc::{Revision, v1::EntryProblem};
 use l2sm_common::maps::{DropKey, Traffic};
 use l2sm_core::{
     image::LocalPort,
-    instructions::{Instructions, Place},
+    instructions::{Instructions, Place, Port},
     model::ObjectKey,
 };
 
@@ -29,6 +29,27 @@ pub struct Desired {
     /// Attachments that left here while the controller still lists them; with the revision from
     /// which on it does not, once it has said so.
     pub released: BTreeMap<ObjectKey, Option<Revision>>,
+    /// Where the pods of this node are, by UID; ports that name a pod are made there.
+    pub sandboxes: BTreeMap<String, Sandbox>,
+    /// What the operator says stands in the way of pods, by UID.
+    pub problems: BTreeMap<String, Vec<EntryProblem>>,
+    /// What other parts of the agent say of the node, by kind: it is told with the outcome.
+    pub reported: BTreeMap<&'static str, NodeCondition>,
+}
+
+/// Where a pod is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The runtime's id of it; empty: found without the runtime's help.
+    pub container: String,
+    /// Path of its network namespace.
+    pub netns: String,
+    /// Inode of that namespace.
+    pub inode: u64,
+    /// It has a record beside the agent's socket, and ends with that.
+    pub recorded: bool,
+    /// Interfaces that the runtime has had removed.
+    pub left: BTreeSet<String>,
 }
 
 impl Desired {
@@ -54,19 +75,67 @@ impl Desired {
         }
     }
 
-    /// The instructions without what was released.
+    /// The instructions without what was released, with the namespaces of pods that are here, and
+    /// without the ports of those that are not.
     pub fn effective(&self) -> Arc<Instructions> {
-        if self.released.is_empty() {
+        let by_pod = self.instructions.ports.values().any(is_by_pod);
+        if self.released.is_empty() && !by_pod {
             return Arc::clone(&self.instructions);
         }
         let mut instructions = (*self.instructions).clone();
-        instructions.ports.retain(|key, _port| !self.released.contains_key(key));
-        instructions.hosts.retain(|_key, host| match &host.place {
-            Place::Port(key) => !self.released.contains_key(key),
+        instructions.ports.retain(|key, port| {
+            if self.released.contains_key(key) {
+                return false;
+            }
+            if !is_by_pod(port) {
+                return true;
+            }
+            let Some(sandbox) = self.sandbox_of(port) else { return false };
+            port.netns = Some(sandbox.netns.clone());
+            port.netns_inode = sandbox.inode;
+            true
+        });
+        let Instructions { hosts, ports, .. } = &mut instructions;
+        hosts.retain(|_key, host| match &host.place {
+            Place::Port(key) => ports.contains_key(key),
             Place::Vtep(_) => true,
         });
         Arc::new(instructions)
     }
+
+    /// Attachments whose pod is not here, or not any more.
+    pub fn waiting(&self) -> Vec<ObjectError> {
+        let waiting = self
+            .instructions
+            .ports
+            .iter()
+            .filter(|(_key, port)| is_by_pod(port) && self.sandbox_of(port).is_none());
+        let waiting = waiting.map(|(key, port)| {
+            let pod = port.pod.as_deref().unwrap_or(&key.name);
+            let message = format!(
+                "pod {pod} has no network namespace on this node: it has not started yet, or it did \
+                 before l2sm was installed and cannot be found: then restart the pod to attach it"
+            );
+            ObjectError {
+                kind: Kind::Attachment,
+                key: key.clone(),
+                reason: WAITING_FOR_POD,
+                message,
+            }
+        });
+        waiting.collect()
+    }
+
+    /// Where the pod of a port is; `None`: not here, or it has had the interface removed.
+    fn sandbox_of(&self, port: &Port) -> Option<&Sandbox> {
+        let sandbox = self.sandboxes.get(port.pod_uid.as_ref()?)?;
+        Some(sandbox).filter(|sandbox| !sandbox.left.contains(&port.ifname))
+    }
+}
+
+/// Whether the agent itself finds out where a port is to be.
+pub fn is_by_pod(port: &Port) -> bool {
+    port.netns.is_none() && port.pod_uid.is_some()
 }
 
 /// What a pass achieved.
@@ -78,6 +147,10 @@ pub struct Outcome {
     pub revision: Option<Revision>,
     /// Objects that could not be programmed.
     pub errors: Vec<ObjectError>,
+    /// Attachments that wait for their pod: no failure, but not programmed either.
+    pub waiting: Vec<ObjectError>,
+    /// Inodes of the pods' namespaces that the pass went by, by the pod's UID.
+    pub sandboxes: BTreeMap<String, u64>,
     /// Attachments with a veth and an entry in `PORTS`.
     pub ports: BTreeMap<ObjectKey, LocalPort>,
     /// Changes made, and changes refused.
@@ -136,6 +209,8 @@ pub const UNDERLAY_MISSING: &str = "UnderlayMissing";
 pub const XDP_MISSING: &str = "XDPMissing";
 /// A map has no room.
 pub const MAP_FULL: &str = "MapFull";
+/// The CNI plugin is not in the node's CNI list.
+pub const CHAIN_NOT_INSTALLED: &str = "ChainNotInstalled";
 
 impl Outcome {
     /// What stands in the way of an attachment: a failure of its own, or of its network's entries.
@@ -161,6 +236,9 @@ impl Outcome {
 
 /// Reason of what the image had to leave out.
 pub const NOT_PROGRAMMABLE: &str = "NotProgrammable";
+
+/// Reason of an attachment whose pod is not there (yet).
+pub const WAITING_FOR_POD: &str = "WaitingForPod";
 
 /// Why an object is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,7 +334,7 @@ pub struct Identity {
 mod tests {
     use super::*;
     use l2sm_common::{mac::Mac, vni::Vni};
-    use l2sm_core::instructions::Port;
+    use l2sm_core::instructions::Host;
 
     fn at(epoch: u64, number: u64) -> Revision {
         Revision { source: "a".to_owned(), epoch, number }
@@ -270,6 +348,7 @@ mod tests {
             netns: None,
             netns_inode: 0,
             pod: None,
+            pod_uid: None,
             mac: Mac([2, 0, 0, 0, 0, 1]),
             addresses: Vec::new(),
             mtu: 1450,
@@ -312,5 +391,35 @@ mod tests {
         desired.released.insert(key.clone(), None);
         desired.acknowledge_release(&key, at(1, 7));
         assert!(desired.released.is_empty());
+    }
+
+    #[test]
+    fn a_port_of_a_pod_waits_until_the_pod_is_here_and_moves_with_it() {
+        let key = ObjectKey::new("shop", "web-net1");
+        let mut instructions = (*listing(&key)).clone();
+        let (vni, mac) = (Vni::new(7).unwrap(), Mac([2, 0, 0, 0, 0, 1]));
+        let host = Host { ips: Vec::new(), place: Place::Port(key.clone()), router: None };
+        instructions.hosts.insert((vni, mac), host);
+        instructions.ports.get_mut(&key).unwrap().pod_uid = Some("u-1".to_owned());
+        let mut desired = Desired::default();
+        desired.accept(Arc::new(instructions), at(1, 4));
+        assert_eq!(desired.effective().len(), 0, "neither port nor host");
+        let waiting = desired.waiting();
+        assert_eq!((waiting[0].reason, &waiting[0].key), (WAITING_FOR_POD, &key));
+        for inode in [8, 9] {
+            let sandbox = Sandbox {
+                container: format!("c{inode}"),
+                netns: format!("/run/netns/{inode}"),
+                inode,
+                recorded: false,
+                left: BTreeSet::new(),
+            };
+            desired.sandboxes.insert("u-1".to_owned(), sandbox);
+            let effective = desired.effective();
+            assert_eq!(effective.ports[&key].netns_inode, inode);
+            assert_eq!((effective.hosts.len(), desired.waiting().len()), (1, 0));
+        }
+        desired.sandboxes.get_mut("u-1").unwrap().left.insert("net1".to_owned());
+        assert_eq!((desired.effective().ports.len(), desired.waiting().len()), (0, 1));
     }
 }

@@ -101,6 +101,7 @@ fn port(pod: &Namespace) -> Port {
         netns: Some(pod.path()),
         netns_inode: pod.open().inode(),
         pod: Some("web".to_owned()),
+        pod_uid: None,
         mac: Mac([2, 0, 0, 0, 0, 1]),
         addresses: vec!["10.9.0.1/24".parse().unwrap(), "fd00:9::1/64".parse().unwrap()],
         mtu: 1450,

@@ -3,7 +3,7 @@
 
 mod version;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
@@ -38,13 +38,19 @@ pub mod code {
 /// The agent's socket, where a configuration names none.
 pub const SOCKET: &str = "/run/l2sm/agent.sock";
 
+/// The capability by which a runtime tells a plugin the annotations of its pod.
+pub const POD_ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
+
+/// The annotation that says what a pod joins.
+pub const NETWORKS_ANNOTATION: &str = "l2sm/networks";
+
 /// A network configuration, as the plugin gets it. Keys that are not ours are the runtime's business.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkConfig {
     /// Name of the configuration.
     pub name: String,
-    /// The network to join (`L2Network`).
+    /// The network to join (`L2Network`); `None`: chained mode, the pod's annotation says.
     pub network: Option<String>,
     /// Its namespace; `None`: `default`.
     pub namespace: Option<String>,
@@ -69,6 +75,9 @@ pub struct RuntimeConfig {
     pub ips: Vec<String>,
     /// `mac`: wanted MAC.
     pub mac: Option<String>,
+    /// [`POD_ANNOTATIONS`].
+    #[serde(rename = "io.kubernetes.cri.pod-annotations", deserialize_with = "nullable_map")]
+    pub pod_annotations: BTreeMap<String, String>,
 }
 
 /// An error, as the plugin prints it.
@@ -159,6 +168,12 @@ fn nullable_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Strin
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+fn nullable_map<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,5 +243,9 @@ mod tests {
         let one = r#"{"cni.dev/valid-attachments": [{"containerID": "a", "ifname": "net1"}]}"#;
         let valid = read(one).valid_attachments.unwrap();
         assert_eq!((valid[0].container_id.as_str(), valid[0].ifname.as_str()), ("a", "net1"));
+        let text = r#"{"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"a/b": "c"}}}"#;
+        assert_eq!(read(text).runtime_config.pod_annotations["a/b"], "c");
+        let text = r#"{"runtimeConfig": {"io.kubernetes.cri.pod-annotations": null}}"#;
+        assert!(read(text).runtime_config.pod_annotations.is_empty());
     }
 }

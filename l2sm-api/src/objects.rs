@@ -20,7 +20,7 @@ pub mod node;
 pub mod overlay;
 pub mod provider;
 
-pub use attachment::{L2Attachment, L2AttachmentSpec, L2AttachmentStatus};
+pub use attachment::{L2Attachment, L2AttachmentSpec, L2AttachmentStatus, attachment_name};
 pub use column::{Column, columns};
 pub use condition::{Condition, ConditionStatus};
 pub use external_vtep::{ExternalVtep, ExternalVtepSpec, ExternalVtepStatus};

@@ -25,6 +25,11 @@ pub enum Request {
     Check(Check),
     /// Removes the attachments of one CNI configuration that its runtime does not know.
     Gc(Gc),
+    /// Attaches a pod to what its annotation names; answered when all of it is programmed. On
+    /// Kubernetes alone.
+    AttachPod(PodPlug),
+    /// What is wrong with the attachments of a pod, if anything.
+    CheckPod(PodPlug),
 }
 
 /// The namespace `netns` joins `network`.
@@ -61,6 +66,49 @@ pub struct Attach {
     /// UID of the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+}
+
+/// A pod in its sandbox, as the runtime knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PodPlug {
+    /// The runtime's id of the sandbox.
+    pub container_id: String,
+    /// Path of its network namespace.
+    pub netns: String,
+    /// UID of the pod.
+    pub pod_uid: String,
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// The pod's annotation `l2sm/networks`, as it is.
+    pub networks: String,
+}
+
+/// What is written down of each pod when it starts: the file [`pod_record`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodRecord {
+    /// Path of its network namespace.
+    pub netns: String,
+    /// UID.
+    pub pod_uid: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub pod: String,
+}
+
+/// The directory beside the agent's socket in which the CNI plugin writes down each pod that starts.
+pub fn pods_directory(socket: &Path) -> PathBuf {
+    socket.parent().unwrap_or(Path::new("")).join("pods")
+}
+
+/// The file of a pod in [`pods_directory`]: its sandbox's id. It goes when the sandbox does. Names
+/// that begin with a dot are of files in the making.
+pub fn pod_record(socket: &Path, container_id: &str) -> PathBuf {
+    pods_directory(socket).join(container_id)
 }
 
 /// The namespace `netns` leaves `network`.
@@ -153,10 +201,12 @@ pub enum Answer {
     Detached(Vec<String>),
     /// Of [`Request::Status`].
     Status(Status),
-    /// Of [`Request::Check`]: what is wrong, one line each; empty: nothing.
+    /// Of [`Request::Check`] and [`Request::CheckPod`]: what is wrong, one line each; empty: nothing.
     Checked(Vec<String>),
     /// Of [`Request::Gc`]: what was removed.
     Collected(Vec<ContainerInterface>),
+    /// Of [`Request::AttachPod`].
+    PodAttached(Vec<Attached>),
 }
 
 /// What an attachment got. `l2smctl attach -o json` prints just this.

@@ -11,7 +11,8 @@ use std::{
 use l2sm_api::{
     cni::code,
     socket::{
-        Answer, ContainerInterface, Detach, Reply, Request, release_note, releases_directory,
+        Answer, ContainerInterface, Detach, PodRecord, Reply, Request, pod_record, pods_directory,
+        release_note, releases_directory,
     },
 };
 
@@ -86,6 +87,28 @@ pub(crate) fn leave_note(
     let note = release_note(socket, of);
     let written = write_note(socket, &note, release);
     written.map_err(|why| Failure::io(format!("{}: {why}", note.display())))
+}
+
+/// Writes a pod down, whole or not at all.
+///
+/// # Errors
+/// The record cannot be written.
+pub(crate) fn write_record(
+    socket: &Path,
+    container_id: &str,
+    record: &PodRecord,
+) -> io::Result<()> {
+    let directory = pods_directory(socket);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    let fresh = directory.join(format!(".{container_id}"));
+    fs::write(&fresh, serde_json::to_vec(record)?)?;
+    fs::rename(&fresh, pod_record(socket, container_id))
+}
+
+/// Removes the record of a pod; one that stays is removed by the agent once the pod's namespace is
+/// gone.
+pub(crate) fn remove_record(socket: &Path, container_id: &str) {
+    drop(fs::remove_file(pod_record(socket, container_id)));
 }
 
 /// Whole or not at all: the agent may be looking.

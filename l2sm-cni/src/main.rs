@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod chained;
 mod environment;
 mod failure;
 mod input;
@@ -37,6 +38,9 @@ CNI_ARGS, and a network configuration on standard input:
   namespace   its namespace (default: K8S_POD_NAMESPACE of CNI_ARGS, else default)
   socket      the agent's socket (default: /run/l2sm/agent.sock)
   runtimeConfig: ips, mac   what the capabilities of these names ask for
+
+Without network it is chained after the cluster's own plugin: what to join is in the pod's annotation
+l2sm/networks (capability io.kubernetes.cri.pod-annotations), and the result is the plugin's before it.
 
 Options: --help, --version
 ";

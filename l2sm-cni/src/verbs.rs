@@ -12,16 +12,17 @@ use l2sm_api::{
 use serde_json::{Value, json};
 
 use crate::{
-    agent::{Unanswered, ask, leave_note, unexpected},
+    agent::{Unanswered, ask, leave_note, remove_record, unexpected},
+    chained,
     environment::{Add, Environment, Plugged},
     failure::Failure,
     input::Config,
 };
 
 /// The agent itself gives ADD up after 20 s, and then undoes it.
-const ADD_PATIENCE: Duration = Duration::from_secs(22);
+pub(crate) const ADD_PATIENCE: Duration = Duration::from_secs(22);
 /// The other verbs take a moment only.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Does what a verb says; what to print.
 ///
@@ -29,12 +30,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What the specification has an error code for.
 pub(crate) fn run(verb: &Environment, config: &Config) -> Result<Option<Value>, Failure> {
     let socket = config.rest.socket.clone().unwrap_or_else(|| PathBuf::from(cni::SOCKET));
+    if config.rest.network.is_none()
+        && let Some(done) = chained::run(verb, config, &socket)
+    {
+        return done;
+    }
     match verb {
         Environment::Add(add) => run_add(add, config, &socket).map(Some),
         Environment::Del(plugged) => run_del(plugged, config, &socket).map(|()| None),
         Environment::Check(plugged) => run_check(plugged, config, &socket).map(|()| None),
         Environment::Gc => run_gc(config, &socket).map(|()| None),
-        Environment::Status => run_status(config, &socket).map(|()| None),
+        Environment::Status => run_status(&socket).map(|()| None),
         Environment::Version => Ok(Some(json!({
             "cniVersion": config.version.as_str(),
             "supportedVersions": Version::ALL.map(Version::as_str),
@@ -43,6 +49,7 @@ pub(crate) fn run(verb: &Environment, config: &Config) -> Result<Option<Value>, 
 }
 
 fn run_add(add: &Add, config: &Config, socket: &Path) -> Result<Value, Failure> {
+    chained::record(add, socket);
     let request = Attach {
         network: network(config)?,
         namespace: namespace(config, add.pod.namespace.as_deref()),
@@ -80,7 +87,9 @@ fn run_add(add: &Add, config: &Config, socket: &Path) -> Result<Value, Failure> 
 /// does when it is back. The interface goes with its namespace.
 fn run_del(plugged: &Plugged, config: &Config, socket: &Path) -> Result<(), Failure> {
     let release = release(plugged, config);
-    match ask(socket, &Request::Detach(release.clone()), PATIENCE) {
+    let asked = ask(socket, &Request::Detach(release.clone()), PATIENCE);
+    remove_record(socket, &plugged.plug.container_id);
+    match asked {
         Ok(_names) => Ok(()),
         Err(Unanswered::NoAgent(_) | Unanswered::Silent(_)) => {
             leave_note(socket, &plugged.plug, &release)
@@ -126,12 +135,7 @@ fn run_gc(config: &Config, socket: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Without a network of its own, the configuration needs nothing of us that could be missing: a
-/// runtime asks for the status of a whole list, and would take the node for broken.
-fn run_status(config: &Config, socket: &Path) -> Result<(), Failure> {
-    if config.rest.network.is_none() {
-        return Ok(());
-    }
+fn run_status(socket: &Path) -> Result<(), Failure> {
     let answer = ask(socket, &Request::Status, PATIENCE);
     let answer = answer.map_err(|why| why.into_failure(socket, code::NOT_AVAILABLE))?;
     let Answer::Status(status) = answer else {
@@ -157,7 +161,11 @@ fn release(plugged: &Plugged, config: &Config) -> Detach {
 
 fn network(config: &Config) -> Result<String, Failure> {
     let network = config.rest.network.clone().filter(|name| !name.is_empty());
-    network.ok_or_else(|| Failure::config("network: is required; expected an L2Network's name"))
+    network.ok_or_else(|| {
+        Failure::config(
+            "network: is required; expected an L2Network's name, or a plugin in the list before",
+        )
+    })
 }
 
 /// The network's namespace: the configuration's, else the pod's, else the agent's choice.

@@ -156,6 +156,21 @@ impl Catalog {
         }
     }
 
+    /// Copies of all objects.
+    pub fn objects(&self) -> Vec<Object> {
+        fn boxed<T: Clone>(held: &Arc<T>) -> Box<T> {
+            Box::new(held.as_ref().clone())
+        }
+        let networks = self.networks.values().map(|held| Object::L2Network(boxed(held)));
+        let attachments = self.attachments.values().map(|held| Object::L2Attachment(boxed(held)));
+        let nodes = self.nodes.values().map(|held| Object::L2Node(boxed(held)));
+        let externals = self.externals.values().map(|held| Object::ExternalVtep(boxed(held)));
+        let overlays = self.overlays.values().map(|held| Object::Overlay(boxed(held)));
+        let devices = self.devices.values().map(|held| Object::NetworkEdgeDevice(boxed(held)));
+        let first = networks.chain(externals).chain(attachments).chain(nodes);
+        first.chain(overlays).chain(devices).collect()
+    }
+
     /// Takes an object out.
     pub fn remove(&mut self, object: &ObjectRef) {
         of_kind!(&mut self, object.kind, objects => drop(objects.remove(&object.key)));

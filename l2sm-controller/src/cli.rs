@@ -221,7 +221,7 @@ impl Serve {
             }
         };
         tokio::select! {
-            served = listener.serve(hub, stop) => served?,
+            served = Box::pin(listener.serve(hub, stop)) => served?,
             ended = scraped => ended.context("cannot serve metrics")?,
         }
         info!("stopped");

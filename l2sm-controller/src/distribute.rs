@@ -15,12 +15,16 @@ use tracing::{info, warn};
 
 use crate::{
     VERSION,
-    hub::{AgentHello, AgentReport, HelloError, Hub, Published},
+    hub::{AgentHello, AgentReport, HelloError, Hub, Notices, Published},
     progress::ProgramError,
+    store::StoreError,
 };
 
 /// Things in one message at most. A host is about 60 bytes: well below tonic's 4 MiB.
 pub const CHUNK: usize = 2_000;
+
+/// Reason of an attachment whose pod has not started yet.
+const WAITING_FOR_POD: &str = "WaitingForPod";
 
 /// How long an agent may take to say hello.
 const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -125,8 +129,10 @@ fn read_hello(hello: &v1::Hello) -> Result<AgentHello, Status> {
 fn hello_status(why: &HelloError) -> Status {
     let message = why.to_string();
     match why {
-        HelloError::Wrong(_) => Status::failed_precondition(message),
         HelloError::Served { .. } => Status::already_exists(message),
+        HelloError::Wrong(_) | HelloError::Store(StoreError::Refused(_)) => {
+            Status::failed_precondition(message)
+        }
         HelloError::Store(_) => Status::unavailable(message),
     }
 }
@@ -137,14 +143,18 @@ struct Follower {
     node: String,
     to: ToAgent,
     published: watch::Receiver<Arc<Published>>,
+    notices: watch::Receiver<Arc<Notices>>,
     /// What the agent has once it has read all that was sent.
     sent: Instructions,
+    /// What the agent knows of pods in trouble, by their UID.
+    told: BTreeMap<String, Vec<v1::EntryProblem>>,
 }
 
 impl Follower {
     fn new(hub: Arc<Hub>, node: String, to: ToAgent) -> Self {
-        let published = hub.subscribe();
-        Self { hub, node, to, published, sent: Instructions::default() }
+        let (published, notices) = (hub.subscribe(), hub.notices());
+        let sent = Instructions::default();
+        Self { hub, node, to, published, notices, sent, told: BTreeMap::new() }
     }
 
     /// Follows the hub on one side and the agent on the other.
@@ -154,10 +164,15 @@ impl Follower {
         S: Stream<Item = Result<v1::FromAgent, Status>> + Unpin + Send,
     {
         self.welcome(hello).await?;
+        self.tell_notices().await?;
         loop {
             tokio::select! {
                 changed = self.published.changed() => match changed {
                     Ok(()) => self.update().await?,
+                    Err(_hub_is_gone) => return Ok(()),
+                },
+                changed = self.notices.changed() => match changed {
+                    Ok(()) => self.tell_notices().await?,
                     Err(_hub_is_gone) => return Ok(()),
                 },
                 message = from.next() => match message.transpose()? {
@@ -174,7 +189,7 @@ impl Follower {
         let welcome = v1::Welcome {
             source: self.hub.source().to_owned(),
             epoch: self.hub.epoch(),
-            attach_by_request: true,
+            attach_by_request: self.hub.by_request(),
             server_version: VERSION.to_owned(),
         };
         self.send(v1::from_controller::Message::Welcome(welcome)).await?;
@@ -211,6 +226,26 @@ impl Follower {
             ..v1::Update::default()
         };
         self.send(v1::from_controller::Message::Update(update)).await
+    }
+
+    /// Sends what is new of pods in trouble.
+    async fn tell_notices(&mut self) -> Result<(), Status> {
+        let notices = Arc::clone(&self.notices.borrow_and_update());
+        let none = BTreeMap::new();
+        let now = notices.get(&self.node).unwrap_or(&none);
+        let over = self.told.keys().filter(|uid| !now.contains_key(*uid));
+        let over = over.map(|uid| v1::PodNotice { pod_uid: uid.clone(), problems: Vec::new() });
+        let new = now.iter().filter(|(uid, problems)| self.told.get(*uid) != Some(problems));
+        let new = new.map(|(uid, problems)| v1::PodNotice {
+            pod_uid: uid.clone(),
+            problems: problems.clone(),
+        });
+        let messages: Vec<_> = over.chain(new).collect();
+        for message in messages {
+            self.send(v1::from_controller::Message::Pod(message)).await?;
+        }
+        self.told.clone_from(now);
+        Ok(())
     }
 
     async fn snapshot(&self, number: u64) -> Result<(), Status> {
@@ -257,7 +292,9 @@ impl Follower {
             return;
         }
         let errors: BTreeMap<_, _> = ack.errors.into_iter().map(read_error).collect();
-        for ((kind, key), error) in &errors {
+        // A pod that has not started yet is nothing to warn of.
+        let grave = errors.iter().filter(|(_, error)| error.reason != WAITING_FOR_POD);
+        for ((kind, key), error) in grave {
             warn!(node = self.node, kind, %key, reason = error.reason, error.message, "not programmed");
         }
         let node = self.node.clone();

@@ -76,6 +76,31 @@ impl Draft {
         self.changed.insert(reference);
     }
 
+    /// Takes over an object that stands in the store already, as it stands there. It counts as
+    /// changed where it is another object or has another spec.
+    pub fn see(&mut self, mut object: Object) {
+        let reference = ObjectRef::new(object.kind(), object.metadata().key());
+        let old = self.catalog.metadata(&reference);
+        let same = old.filter(|old| old.uid == object.metadata().uid);
+        let same = same.filter(|_| self.catalog.has_spec_of(&object));
+        let is_new = same.is_none();
+        object.metadata_mut().resource_version = same
+            .map_or_else(|| self.ground.revision.to_string(), |old| old.resource_version.clone());
+        if is_new {
+            self.occupancy.leave(&self.catalog, &reference);
+            self.occupancy.enter(&object);
+            self.changed.insert(reference);
+        }
+        self.catalog.put(object);
+    }
+
+    /// What the store made of an object that was put.
+    pub fn complete(&mut self, mut object: Object) {
+        let revision = self.ground.revision.to_string();
+        object.metadata_mut().resource_version = revision;
+        self.catalog.put(object);
+    }
+
     /// Takes an object out.
     pub fn remove(&mut self, object: ObjectRef) {
         self.occupancy.leave(&self.catalog, &object);

@@ -31,8 +31,12 @@ use crate::{
 
 mod agents;
 mod listing;
+mod notice;
+mod observe;
+mod place;
 
 pub use agents::{AgentHello, AgentReport, HelloError};
+pub use notice::Notices;
 
 /// Objects, their store, and how far the agents are. Calls block on the store: from async code they
 /// go through `spawn_blocking`.
@@ -41,8 +45,12 @@ pub struct Hub {
     source: String,
     epoch: u64,
     clock: fn() -> Timestamp,
+    by_request: bool,
     state: Mutex<State>,
     published: watch::Sender<Arc<Published>>,
+    notices: watch::Sender<Arc<Notices>>,
+    /// Counts what may have changed a status.
+    activity: watch::Sender<u64>,
 }
 
 /// What the agents' streams are fed from.
@@ -134,20 +142,44 @@ impl Hub {
         let world = catalog.world();
         let plan = Plan::new(&world);
         let (published, _) = watch::channel(Arc::new(Published { revision: meta.revision, plan }));
+        let mut transitions = Transitions::default();
+        catalog.recall(&mut transitions);
         let state = State {
             store,
             catalog,
             world,
             progress: Progress::default(),
-            transitions: Transitions::default(),
+            transitions,
             revision: meta.revision,
             last_vni: Vni::new(meta.last_vni),
             released: Vec::new(),
             next_stream: 1,
             commits: Commits::default(),
         };
-        let state = Mutex::new(state);
-        Ok(Self { source: meta.source, epoch: meta.epoch, clock, state, published })
+        Ok(Self {
+            source: meta.source,
+            epoch: meta.epoch,
+            clock,
+            by_request: true,
+            state: Mutex::new(state),
+            published,
+            notices: watch::channel(Arc::default()).0,
+            activity: watch::channel(0).0,
+        })
+    }
+
+    /// The same hub, where an operator makes the attachments: agents' requests for some are refused.
+    #[must_use]
+    pub fn of_operator(self) -> Self {
+        let mut state = self.lock();
+        state.catalog = std::mem::take(&mut state.catalog).bare();
+        drop(state);
+        Self { by_request: false, ..self }
+    }
+
+    /// Attachments are made when agents ask for them.
+    pub const fn by_request(&self) -> bool {
+        self.by_request
     }
 
     /// The store's identity.
@@ -163,6 +195,11 @@ impl Hub {
     /// The revision of this hub with a number.
     pub fn revision(&self, number: u64) -> Revision {
         Revision { source: self.source.clone(), epoch: self.epoch, number }
+    }
+
+    /// Rises when a status may have changed.
+    pub fn activity(&self) -> watch::Receiver<u64> {
+        self.activity.subscribe()
     }
 
     /// What is distributed, now and from now on.
@@ -232,6 +269,7 @@ impl Hub {
     /// # Errors
     /// See `Dataplane.Attach` in `dataplane.proto`.
     pub fn attach(&self, order: &AttachOrder) -> Result<(ObjectKey, u64, Port), Refusal> {
+        self.check_by_request()?;
         let mut state = self.lock();
         let mut draft = self.draft(&mut state);
         let key = attach::attach(&mut draft, order)?;
@@ -257,6 +295,7 @@ impl Hub {
         node: &str,
         order: &DetachOrder,
     ) -> Result<(Vec<ObjectKey>, u64), Refusal> {
+        self.check_by_request()?;
         let mut state = self.lock();
         let mut draft = self.draft(&mut state);
         let removed = attach::detach(&mut draft, node, order);
@@ -267,6 +306,13 @@ impl Hub {
     /// What a node must know at the revision that is distributed now.
     pub fn instructions(&self, node: &str) -> Instructions {
         self.published.borrow().plan.instructions(node)
+    }
+
+    fn check_by_request(&self) -> Result<(), Refusal> {
+        if self.by_request {
+            return Ok(());
+        }
+        Err(Refusal::Precondition("attachments are made by the operator here".to_owned()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -298,13 +344,21 @@ impl Hub {
     }
 
     /// Makes a draft real: on disk first, then here, then on the agents' streams.
-    fn commit(&self, state: &mut State, draft: Draft) -> Result<(), StoreError> {
+    fn commit(&self, state: &mut State, mut draft: Draft) -> Result<(), StoreError> {
         if draft.changed().is_empty() {
             return Ok(());
         }
         let kept = state.store.commit(&draft.batch()?);
         state.commits.note(&kept);
-        kept?;
+        for completed in kept? {
+            draft.complete(completed);
+        }
+        self.publish(state, draft);
+        Ok(())
+    }
+
+    /// Makes a draft real that is in the store already.
+    fn publish(&self, state: &mut State, draft: Draft) {
         for object in draft.changed() {
             if let Some(held) = state.catalog.attachments.get(&object.key)
                 && object.kind == Kind::L2Attachment
@@ -326,14 +380,19 @@ impl Hub {
         let plan = Plan::new(&state.world);
         let published = Published { revision: state.revision, plan };
         drop(self.published.send_replace(Arc::new(published)));
-        Ok(())
+        self.stir();
+    }
+
+    /// Says that a status may have changed.
+    fn stir(&self) {
+        self.activity.send_modify(|count| *count += 1);
     }
 }
 
 impl Commits {
-    fn note(&mut self, kept: &Result<(), StoreError>) {
+    fn note<T>(&mut self, kept: &Result<T, StoreError>) {
         match kept {
-            Ok(()) => self.kept += 1,
+            Ok(_) => self.kept += 1,
             Err(_) => self.failed += 1,
         }
         self.trouble = kept.as_ref().err().map(ToString::to_string);
@@ -374,6 +433,7 @@ fn waiting_port(plan: &Plan, catalog: &Catalog, held: &L2Attachment) -> Option<P
         netns: held.spec.netns.clone(),
         netns_inode: held.spec.netns_inode,
         pod: held.spec.pod.clone(),
+        pod_uid: None,
         mac: held.spec.station()?,
         addresses: held.spec.addresses(),
         mtu: plan.mtu(&held.network()).unwrap_or_default(),

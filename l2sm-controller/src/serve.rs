@@ -10,7 +10,10 @@ use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
-use tonic::{service::interceptor::InterceptedService, transport::Server};
+use tonic::{
+    service::{Routes, interceptor::InterceptedService},
+    transport::Server,
+};
 
 use crate::{
     hub::Hub,
@@ -71,30 +74,41 @@ impl Listener {
 
     /// Serves with TLS, to those alone whose certificate an authority of ours has signed.
     #[must_use]
-    pub fn with_tls(self, tls: ServerTls) -> Self {
-        Self { tls: Some(Arc::new(tls)), ..self }
+    pub fn with_tls(self, tls: impl Into<Arc<ServerTls>>) -> Self {
+        Self { tls: Some(tls.into()), ..self }
     }
 
     /// Serves the objects of `hub` until `stop`.
     ///
     /// # Errors
     /// [`ServeError::Ended`].
-    #[expect(clippy::large_stack_frames, reason = "a future: it lives on the heap once spawned")]
     pub async fn serve(self, hub: Arc<Hub>, stop: CancellationToken) -> Result<(), ServeError> {
         let streams = TaskTracker::new();
-        let dataplane = DataplaneService::new(Arc::clone(&hub), streams.clone(), stop.clone());
-        let dataplane = DataplaneServer::new(dataplane).max_decoding_message_size(REQUEST_MAX);
-        let objects = ObjectsServer::new(ObjectsService::new(hub));
+        let objects = ObjectsServer::new(ObjectsService::new(Arc::clone(&hub)));
         let objects = objects.max_decoding_message_size(REQUEST_MAX);
         let objects = InterceptedService::new(objects, permit_admin);
+        let routes = follow_routes(hub, &streams, &stop).add_service(objects);
+        self.serve_routes(routes, streams, stop).await
+    }
+
+    /// Serves `routes` until `stop`; then the tasks of `streams` have a moment to end.
+    ///
+    /// # Errors
+    /// [`ServeError::Ended`].
+    #[expect(clippy::large_stack_frames, reason = "a future: it lives on the heap once spawned")]
+    pub async fn serve_routes(
+        self,
+        routes: Routes,
+        streams: TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
         let (ready, connections) = incoming::channel();
         let accepting = tokio::spawn(incoming::accept(self.socket, self.tls, ready));
         let _accepting = AbortOnDropHandle::new(accepting);
         let server = Server::builder()
             .http2_keepalive_interval(Some(PING_INTERVAL))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
-            .add_service(dataplane)
-            .add_service(objects)
+            .add_routes(routes)
             .serve_with_incoming_shutdown(
                 ReceiverStream::new(connections),
                 stop.clone().cancelled_owned(),
@@ -112,4 +126,10 @@ impl Listener {
         }
         Ok(())
     }
+}
+
+/// What agents are served from `hub` until `stop`; their streams are tasks of `streams`.
+pub fn follow_routes(hub: Arc<Hub>, streams: &TaskTracker, stop: &CancellationToken) -> Routes {
+    let dataplane = DataplaneService::new(hub, streams.clone(), stop.clone());
+    Routes::new(DataplaneServer::new(dataplane).max_decoding_message_size(REQUEST_MAX))
 }

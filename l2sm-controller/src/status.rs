@@ -1,6 +1,7 @@
 //! Objects as they are listed: with a status that says what is.
 
 mod external_vtep;
+mod network;
 mod node;
 mod stored;
 
@@ -9,9 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use l2sm_api::objects::{
-    Condition, ConditionStatus, L2Attachment, L2AttachmentStatus, L2Network, L2NetworkStatus,
-};
+use l2sm_api::objects::{Condition, ConditionStatus, L2Attachment, L2AttachmentStatus};
 use l2sm_common::vni::Vni;
 use l2sm_core::{conflict::Clash, model::ObjectKey, plan::Plan};
 
@@ -38,42 +37,6 @@ impl<'a> View<'a> {
     /// A view of the objects, of their world worked out, and of how far the agents are.
     pub const fn new(catalog: &'a Catalog, plan: &'a Plan, progress: &'a Progress) -> Self {
         Self { catalog, plan, progress, by_network: OnceCell::new(), common_port: OnceCell::new() }
-    }
-
-    /// A network with its status.
-    pub fn network(&self, key: &ObjectKey, network: &L2Network) -> L2Network {
-        let attachments = self.attachments_of(key);
-        let newest =
-            attachments.iter().max_by_key(|(_, attachment)| attachment.metadata.revision());
-        let assigned = attachments.iter().flat_map(|(name, attachment)| {
-            let pod = attachment.spec.pod.clone().unwrap_or_else(|| name.name.clone());
-            attachment
-                .spec
-                .addresses()
-                .into_iter()
-                .map(move |net| (net.addr().to_string(), pod.clone()))
-        });
-        let changed = attachments.iter().map(|(_, attachment)| attachment.metadata.revision());
-        let revision = changed.max().unwrap_or_default().max(network.metadata.revision());
-        let mut conditions = vec![self.network_ready(key, revision)];
-        conditions.extend(self.plan.network_clash(key).map(|clash| clashing("VNIConflict", clash)));
-        conditions.extend(not_acting(network));
-        observe(&mut conditions, network.metadata.generation);
-        let ready = conditions.first().is_some_and(|ready| ready.status == ConditionStatus::True);
-        let status = L2NetworkStatus {
-            internal_connectivity: if ready { "Available" } else { "Unavailable" }.to_owned(),
-            provider_connectivity: network.spec.provider.as_ref().map(|_| "Unknown".to_owned()),
-            connected_pod_count: u32::try_from(attachments.len()).unwrap_or(u32::MAX),
-            assigned_ips: assigned.collect(),
-            last_assigned_ip: newest.and_then(|(_, attachment)| {
-                attachment.spec.addresses().first().map(|net| net.addr().to_string())
-            }),
-            vni: vni_of(network).map(Vni::get),
-            mtu: self.plan.mtu(key),
-            observed_generation: network.metadata.generation,
-            conditions,
-        };
-        L2Network { status: Some(status), ..network.clone() }
     }
 
     /// An attachment with its status.
@@ -108,20 +71,6 @@ impl<'a> View<'a> {
             by_network
         });
         by_network.get(network).map_or(&[], Vec::as_slice)
-    }
-
-    fn network_ready(&self, key: &ObjectKey, revision: u64) -> Condition {
-        if let Some(clash) = self.plan.network_clash(key) {
-            return Condition::ready(false, "VNIConflict", clash.to_string());
-        }
-        if let Some(fault) = self.node_errors("L2Network", key) {
-            return fault;
-        }
-        let concerned: BTreeSet<_> = self.plan.nodes(key).collect();
-        if concerned.is_empty() {
-            return Condition::ready(true, "NoPorts", "no node has a port in it");
-        }
-        self.programmed(&concerned, revision)
     }
 
     fn attachment_ready(&self, key: &ObjectKey, attachment: &L2Attachment) -> Condition {
@@ -189,16 +138,6 @@ impl<'a> View<'a> {
 /// The condition of an object that does not act because of another one.
 fn clashing(kind: &str, clash: &Clash) -> Condition {
     Condition::new(kind, ConditionStatus::True, "HeldByAnother", clash.to_string())
-}
-
-/// What the user asks for and does not get yet.
-fn not_acting(network: &L2Network) -> Option<Condition> {
-    let fields = network.spec.not_acting();
-    if fields.is_empty() {
-        return None;
-    }
-    let message = format!("stored, and does not act yet: {}", fields.join(", "));
-    Some(Condition::new("NotActing", ConditionStatus::True, "NotImplementedYet", message))
 }
 
 fn observe(conditions: &mut [Condition], generation: u64) {

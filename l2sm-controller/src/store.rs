@@ -5,6 +5,7 @@ mod redb;
 
 use std::path::PathBuf;
 
+use l2sm_api::objects::Object;
 use thiserror::Error;
 
 pub use self::{memory::MemoryStore, redb::RedbStore};
@@ -21,11 +22,12 @@ pub trait Store: Send {
     /// It cannot be read.
     fn load(&self) -> Result<Contents, StoreError>;
 
-    /// Writes all of a batch or, with an error, nothing of it.
+    /// Writes all of a batch or, with an error, nothing of it. The result is those objects that the
+    /// store itself completed (with a UID, say), as it keeps them; most stores complete none.
     ///
     /// # Errors
-    /// It cannot be written.
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+    /// It cannot be written, or the store does not want it.
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError>;
 }
 
 /// What stands in a store.
@@ -98,6 +100,12 @@ pub enum StoreError {
         /// Why.
         why: String,
     },
+    /// It is elsewhere, and cannot be reached or does not answer as it should.
+    #[error("{0}")]
+    Away(String),
+    /// It has rules of its own, and this breaks one.
+    #[error("{0}")]
+    Refused(String),
     /// An object in it is not one.
     #[error("object {key} of the store cannot be read: {why}")]
     Object {

@@ -4,6 +4,6 @@ mod files;
 mod subject;
 
 pub use self::{
-    files::{ServerFiles, ServerTls, ServerTlsError},
+    files::{ConfigError, ServerFiles, ServerTls, ServerTlsError, server_config},
     subject::{SubjectFault, subject},
 };

@@ -28,6 +28,15 @@ impl Transitions {
         self.seen.insert(uid.to_owned(), seen);
     }
 
+    /// What was seen of an object before this process looked: its conditions as they were written.
+    pub fn recall(&mut self, uid: &str, conditions: &[Condition]) {
+        let known = conditions.iter().filter_map(|condition| {
+            let since = condition.last_transition_time?;
+            Some((condition.kind.clone(), (condition.status, since)))
+        });
+        self.seen.entry(uid.to_owned()).or_insert_with(|| known.collect());
+    }
+
     /// An object is gone.
     pub fn forget(&mut self, uid: &str) {
         drop(self.seen.remove(uid));

@@ -111,6 +111,8 @@ pub struct Port {
     pub netns_inode: u64,
     /// The pod's name.
     pub pod: Option<String>,
+    /// The pod's UID, as its container runtime knows it.
+    pub pod_uid: Option<String>,
     /// MAC address.
     pub mac: Mac,
     /// Addresses with prefix lengths.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use l2sm_common::{mac::Mac, vni::Vni};
 
 /// Namespace and name of an object. Prints as `namespace/name`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Kubernetes namespace; empty for cluster-scoped kinds.
     pub namespace: String,
@@ -96,6 +96,8 @@ pub struct Attachment {
     pub netns_inode: u64,
     /// The pod's name, for listings and `ifalias`.
     pub pod: Option<String>,
+    /// The pod's UID, as its container runtime knows it.
+    pub pod_uid: Option<String>,
     /// Interface name in the pod.
     pub ifname: String,
     /// MAC address.

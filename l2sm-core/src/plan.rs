@@ -204,6 +204,7 @@ impl PlannedSegment {
             netns: station.netns.clone(),
             netns_inode: station.netns_inode,
             pod: station.pod.clone(),
+            pod_uid: station.pod_uid.clone(),
             mac: station.mac,
             addresses: station.ips.clone(),
             mtu: self.segment.mtu,

@@ -71,6 +71,7 @@ pub(crate) mod tests {
             netns: Some(format!("/run/netns/{node}-{host}")),
             netns_inode: u64::from(host),
             pod: None,
+            pod_uid: None,
             ifname: "net1".into(),
             mac: Mac([2, 0, 0, 0, 0, host]),
             ips: vec![format!("10.0.0.{host}/24").parse().unwrap()],

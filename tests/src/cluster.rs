@@ -75,7 +75,27 @@ impl Cluster {
         Self::make(count, true, program)
     }
 
+    /// Makes `count` nodes and their controller's certificates, and starts nothing: the controller
+    /// is the test's own.
+    pub fn unstarted(count: u8) -> Self {
+        let mut cluster = Self::bare(count, true, program);
+        cluster.add_nodes(count);
+        cluster
+    }
+
     fn make(count: u8, tls: bool, find: fn(&str) -> PathBuf) -> Self {
+        let mut cluster = Self::bare(count, tls, find);
+        cluster.start_controller();
+        cluster.add_nodes(count);
+        for node in &mut cluster.nodes {
+            node.start_agent();
+        }
+        cluster.until_connected();
+        cluster
+    }
+
+    /// The underlay alone.
+    fn bare(count: u8, tls: bool, find: fn(&str) -> PathBuf) -> Self {
         let underlay = Netns::new("underlay").without_ipv6();
         underlay.ip("link add ul type bridge mcast_snooping 0");
         underlay.ip(&format!("link set ul mtu {UNDERLAY_MTU} up"));
@@ -83,31 +103,21 @@ impl Cluster {
         let directory = tempfile::tempdir().expect("a directory");
         let pki = directory.path().join("pki");
         let pki = tls.then(|| Pki::new(&pki, "192.0.2.254", count));
-        let mut cluster = Self {
-            nodes: Vec::new(),
-            underlay,
-            directory,
-            controller: None,
-            others: Vec::new(),
-            pki,
-            find,
-        };
-        cluster.start_controller();
+        let (nodes, others) = (Vec::new(), Vec::new());
+        Self { nodes, underlay, directory, controller: None, others, pki, find }
+    }
+
+    fn add_nodes(&mut self, count: u8) {
         for number in 1..=count {
-            let mut node = ClusterNode::new(number, &cluster.underlay, cluster.directory.path());
-            node.controllers = vec![cluster.url()];
-            node.program = find("l2sm-agent");
-            node.flags = match &cluster.pki {
+            let mut node = ClusterNode::new(number, &self.underlay, self.directory.path());
+            node.controllers = vec![self.url()];
+            node.program = (self.find)("l2sm-agent");
+            node.flags = match &self.pki {
                 Some(pki) => pki.client_flags(&format!("node-n{number}")),
                 None => vec!["--insecure".to_owned()],
             };
-            cluster.nodes.push(node);
+            self.nodes.push(node);
         }
-        for node in &mut cluster.nodes {
-            node.start_agent();
-        }
-        cluster.until_connected();
-        cluster
     }
 
     /// Starts the controller on the store that is there, and waits until it answers.
@@ -340,8 +350,13 @@ impl ClusterNode {
 
     /// Runs `l2sm-agent cleanup`.
     pub fn cleanup(&self) -> Output {
+        self.cleanup_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub fn cleanup_with(&self, more: &[&str]) -> Output {
         let mut command = command(&self.netns, "l2sm-agent");
-        command.arg("cleanup");
+        command.arg("cleanup").args(more);
         self.with_directories(command).output().expect("the agent is built")
     }
 

@@ -4,6 +4,7 @@
 //! Test code: it panics where something is not as it must be, so that the place shows.
 
 pub mod cluster;
+pub mod cnitool;
 pub mod corpus;
 pub mod counter;
 pub mod flow;

@@ -121,6 +121,7 @@ impl Node {
             netns: Some(pod.path()),
             netns_inode: 0,
             pod: None,
+            pod_uid: None,
             mac,
             addresses: nets.clone(),
             mtu,

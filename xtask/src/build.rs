@@ -44,9 +44,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Runs `cargo build`; the programs that it made.
-fn build(mut cargo: Command) -> Result<Vec<String>> {
+/// Runs `cargo build` in view; the programs that it made.
+pub(crate) fn build(cargo: Command) -> Result<Vec<String>> {
     say!("$ {}", command::typed(&cargo));
+    quietly(cargo)
+}
+
+/// Runs `cargo build`; the programs that it made.
+pub(crate) fn quietly(mut cargo: Command) -> Result<Vec<String>> {
     // Cargo says on standard output, a JSON message a line, what it made; the rest is for people.
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().context("cannot run cargo")?;

@@ -2,6 +2,7 @@
 
 mod arrows;
 mod code;
+mod deploy;
 mod finding;
 mod rust;
 mod seams;
@@ -19,7 +20,8 @@ use self::sources::Source;
 use crate::say;
 use crate::say::say;
 
-/// Check the code: format, lints, documentation, sizes, dependency arrows, words, seams.
+/// Check the code: format, lints, documentation, sizes, dependency arrows, words, seams,
+/// and whether what is generated is in step.
 ///
 /// Runs every gate, prints each finding as `file:line: what, and the limit`, and ends with a count.
 /// Warnings are printed and do not fail.
@@ -49,6 +51,8 @@ enum Gate {
     Words,
     /// Modules of the agent that may not import one another.
     Seams,
+    /// Generated files of `deploy/`.
+    Deploy,
 }
 
 impl Gate {
@@ -66,6 +70,7 @@ impl Gate {
             Self::Arrows => Ok(report(&arrows::check()?)),
             Self::Words => Ok(report(&words::check(sources))),
             Self::Seams => Ok(report(&seams::check(sources))),
+            Self::Deploy => Ok(report(&deploy::check()?)),
         }
     }
 }

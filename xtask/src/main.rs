@@ -2,8 +2,11 @@
 //! only dispatches.
 
 mod build;
+mod cluster;
 mod command;
+mod crds;
 mod demo;
+mod images;
 mod lint;
 mod progress;
 mod say;
@@ -28,7 +31,10 @@ struct Cli {
 enum Verb {
     Setup(setup::Args),
     Build(build::Args),
+    Cluster(cluster::Args),
+    Crds(crds::Args),
     Demo(demo::Args),
+    Images(images::Args),
     Lint(lint::Args),
     Test(test::Args),
 }
@@ -46,7 +52,10 @@ fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
         Verb::Setup(_) => setup::run().map(|()| ExitCode::SUCCESS),
         Verb::Build(args) => build::run(args).map(|()| ExitCode::SUCCESS),
+        Verb::Cluster(args) => cluster::run(args).map(|()| ExitCode::SUCCESS),
+        Verb::Crds(args) => crds::run(args),
         Verb::Demo(args) => demo::run(args),
+        Verb::Images(args) => images::run(args).map(|()| ExitCode::SUCCESS),
         Verb::Lint(args) => lint::run(args),
         Verb::Test(args) => test::run(args),
     }

@@ -17,7 +17,8 @@ use crate::{command, progress, workspace};
 /// Install what building and testing takes, where it is missing.
 ///
 /// On Debian, as root: packages by apt (iproute2, bpftool, ping, ethtool, tcpdump, nsenter, nftables,
-/// Open vSwitch; LLVM 22 to build bpf-linker), the pinned Rust toolchain with rust-src, clippy and
+/// Open vSwitch; etcd, containerd, runc, CNI plugins, busybox for the cluster of the tests; LLVM 22 to
+/// build bpf-linker), the pinned Rust toolchain with rust-src, clippy and
 /// rustfmt by rustup, bpf-linker by cargo, and the BPF file system mounted. Elsewhere it names what
 /// to install. Doing it twice does nothing the second time.
 #[derive(clap::Args)]

@@ -39,6 +39,16 @@ pub(crate) fn channel() -> Result<String> {
     pinned(&text).with_context(|| format!("{file}: no line `channel = \"…\"`"))
 }
 
+/// The version that the workspace's packages have, which is also that of the images.
+pub(crate) fn version() -> Result<String> {
+    let file = "Cargo.toml";
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+    let package = text.split_once("[workspace.package]").map_or("", |(_, package)| package);
+    let line = package.lines().find_map(|line| line.strip_prefix("version = "));
+    let version = line.map(|version| version.trim_matches('"').to_owned());
+    version.with_context(|| format!("{file}: the workspace has no version"))
+}
+
 fn pinned(text: &str) -> Option<String> {
     let value = text.lines().find_map(|line| line.trim().strip_prefix("channel")?.split_once('='));
     value.map(|(_, value)| value.trim().trim_matches('"').to_owned())

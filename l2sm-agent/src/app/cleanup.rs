@@ -8,7 +8,12 @@ use std::{
 use anyhow::Context;
 
 use super::lock;
-use crate::{cni, config::Places, controller::kept, datapath, netlink};
+use crate::{
+    cni,
+    config::{Places, certificate_path},
+    controller::kept,
+    datapath, netlink,
+};
 
 /// Removes programs and pins, devices and neighbour entries, state files; one line each. Whoever calls
 /// holds the lock: no agent runs.
@@ -16,9 +21,11 @@ pub(super) fn remove_all(places: &Places) -> anyhow::Result<Vec<String>> {
     let mut removed = netlink::remove_all()?;
     removed.extend(datapath::remove_pins(&places.bpffs)?);
     let state = places.state_dir();
-    let files: [PathBuf; 4] = [
+    removed.extend(cni::remove_records(&places.socket)?);
+    let files: [PathBuf; 5] = [
         kept::path(state),
         cni::journal_path(state),
+        certificate_path(state),
         places.socket.clone(),
         lock::beside(&places.socket),
     ];

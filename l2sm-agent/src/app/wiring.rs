@@ -1,8 +1,9 @@
 //! What joins the parts that know nothing of one another.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
+    path::Path,
     sync::mpsc::{SendError, Sender},
 };
 
@@ -20,7 +21,7 @@ use tonic::Status;
 
 use super::found;
 use crate::{
-    cni::{Controller, Found, Inside, Node, Unseen},
+    cni::{self, Controller, Found, Inside, Node, Unseen},
     controller::Client,
     datapath::{Capacities, LostEvents},
     metrics::{self, Figures},
@@ -31,7 +32,7 @@ use crate::{
         veths,
     },
     reconcile::Signal,
-    state::{Attaches, Counters, Desired, Identity, Outcome},
+    state::{Attaches, Counters, Desired, Identity, NodeCondition, Outcome},
 };
 
 /// The controller that is followed, as the socket sees it.
@@ -74,6 +75,15 @@ impl Node for OnNode {
         let names = veths::names_in(&netns).map_err(|why| unseen(&why))?;
         let names = names.into_iter().map(|(name, _mac)| name).collect();
         Ok(Inside { inode: netns.inode(), names })
+    }
+
+    fn inode(&self, path: &str) -> Result<u64, Unseen> {
+        let netns = Netns::open(path, 0).map_err(|why| unseen(&why.into()))?;
+        Ok(netns.inode())
+    }
+
+    fn find_pods(&self, uids: &BTreeSet<String>) -> BTreeMap<String, (String, u64)> {
+        cni::find_pods(Path::new("/proc"), Path::new("/run/netns"), uids)
     }
 
     async fn find(&self, key: &ObjectKey, port: &Port) -> Result<Found, String> {
@@ -163,6 +173,20 @@ fn unseen(why: &LinksError) -> Unseen {
         LinksError::Netns(NetnsError::Gone { why, .. }) if why.kind() == io::ErrorKind::NotFound
     );
     if gone { Unseen::Gone(why.to_string()) } else { Unseen::Failed(why.to_string()) }
+}
+
+/// Has a condition of the node told with the outcome of the next pass.
+pub(super) fn reporting(
+    (desired, wake): (watch::Sender<Desired>, mpsc::UnboundedSender<()>),
+) -> impl Fn(NodeCondition) + Send {
+    move |condition| {
+        desired.send_modify(|desired| {
+            desired.reported.insert(condition.kind, condition);
+        });
+        if wake.send(()).is_err() {
+            tracing::debug!("the reconciler is gone");
+        }
+    }
 }
 
 /// Wakes the reconciler when what is desired has changed.

@@ -21,7 +21,7 @@ use super::{
 };
 
 /// An attachment that is not programmed within this fails, with nothing left behind.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 impl<C: Controller, N: Node> Service<C, N> {
     pub(super) async fn attach(&self, request: Attach) -> Result<Attached, Fault> {
@@ -32,6 +32,9 @@ impl<C: Controller, N: Node> Service<C, N> {
     async fn attach_until(&self, request: Attach, deadline: Instant) -> Result<Attached, FaultOf> {
         if request.network.is_empty() || request.netns.is_empty() {
             return Err(fault(INVALID, "attach: network and netns are needed").into());
+        }
+        if self.is_by_operator(&request) {
+            return self.attach_by_operator(&request).await;
         }
         let network = ObjectKey::new(super::namespace(&request.namespace), &request.network);
         let wish = Wish::read(&request)?;

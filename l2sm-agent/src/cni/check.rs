@@ -107,7 +107,7 @@ fn differences(port: &Port, told: &Check) -> Vec<String> {
 }
 
 /// How what was found differs from what must be.
-fn damage_of(port: &Port, found: &Found) -> Vec<String> {
+pub(super) fn damage_of(port: &Port, found: &Found) -> Vec<String> {
     let mut damage = Vec::new();
     match &found.pod_end {
         None => damage.push(format!("interface {} is missing", port.ifname)),
@@ -178,6 +178,7 @@ mod tests {
             netns: None,
             netns_inode: 1,
             pod: None,
+            pod_uid: None,
             mac: MAC,
             addresses: vec!["10.0.0.1/24".parse().unwrap()],
             mtu: 1450,

@@ -29,7 +29,7 @@ pub(super) struct Detached {
 }
 
 /// Removing veths and map entries here takes a moment only.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl<C: Controller, N: Node> Service<C, N> {
     /// Succeeds when there is nothing to detach, and when the controller is away: it is told later.
@@ -65,7 +65,12 @@ impl<C: Controller, N: Node> Service<C, N> {
             self.release(&recorded.keys().cloned().collect()).await;
             return Ok(Detached { names: recorded.into_values().collect(), told: true });
         }
-        if request.netns.is_empty() {
+        let leaving = request.ifname.clone().map(|ifname| BTreeSet::from([ifname]));
+        if let Some(names) = self.leave(container, leaving).await {
+            return Ok(Detached { names, told: true });
+        }
+        let by_operator = self.controller.attaches_by_request() == Some(false);
+        if by_operator || request.netns.is_empty() {
             return Ok(Detached { names: Vec::new(), told: true });
         }
         self.detach_netns(request, &others).await

@@ -38,7 +38,7 @@ impl<C: Controller, N: Node> Service<C, N> {
         let mut gone = BTreeSet::new();
         for (key, port) in &known.ports {
             let Some(path) = &port.netns else { continue };
-            if self.is_gone(path, port.netns_inode).await {
+            if self.is_gone(path, port.netns_inode) {
                 gone.insert(key.clone());
             }
         }
@@ -49,9 +49,9 @@ impl<C: Controller, N: Node> Service<C, N> {
         }
     }
 
-    async fn is_gone(&self, path: &str, inode: u64) -> bool {
-        match self.look(path).await {
-            Ok(inside) => inode != 0 && inside.inode != inode,
+    pub(super) fn is_gone(&self, path: &str, inode: u64) -> bool {
+        match self.node.inode(path) {
+            Ok(found) => inode != 0 && found != inode,
             Err(Unseen::Gone(_)) => true,
             Err(Unseen::Failed(_)) => false,
         }

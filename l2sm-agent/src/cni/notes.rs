@@ -26,6 +26,11 @@ impl Notes {
         Self { socket: socket.to_owned() }
     }
 
+    /// The socket.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Every note, with its file. A file that is none is removed: nobody could act on it.
     fn read(&self) -> Vec<(PathBuf, Detach)> {
         let Ok(entries) = fs::read_dir(releases_directory(&self.socket)) else {

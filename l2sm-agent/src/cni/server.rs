@@ -128,10 +128,14 @@ async fn converse<C: Controller, N: Node>(
         let mut bytes = serde_json::to_vec(&reply)?;
         bytes.push(b'\n');
         let written = write.write_all(&bytes).await;
-        if let (Err(_), Ok(Request::Attach(request)), Reply::Ok(Answer::Attached(attached))) =
-            (&written, &request, &reply)
-        {
-            service.undo_unheard(request, attached).await;
+        match (&written, &request, &reply) {
+            (Err(_), Ok(Request::Attach(request)), Reply::Ok(Answer::Attached(attached))) => {
+                service.undo_unheard(request, attached).await;
+            }
+            (Err(_), Ok(Request::AttachPod(request)), Reply::Ok(_attached)) => {
+                drop(service.leave(&request.container_id, None).await);
+            }
+            _ => {}
         }
         written?;
         if cut {

@@ -13,7 +13,8 @@ impl<C: Controller, N: Node> Service<C, N> {
     pub(super) async fn status(&self) -> Status {
         let outcome = self.outcomes.borrow().clone();
         let instructions = self.desired.borrow().effective();
-        let mut errors: Vec<String> = outcome.errors.iter().map(ToString::to_string).collect();
+        let faults = outcome.errors.iter().chain(&outcome.waiting);
+        let mut errors: Vec<String> = faults.map(ToString::to_string).collect();
         let holding = outcome.conditions.iter().filter(|condition| condition.holds);
         errors.extend(self.controller.troubles());
         errors.extend(holding.map(|holds| format!("{}: {}", holds.kind, holds.message)));

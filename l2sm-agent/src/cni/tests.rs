@@ -1,10 +1,5 @@
 mod containers;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Mutex as Blocking,
-};
-
 use l2sm_api::{
     grpc::{Revision, v1},
     socket::{Attach, Detach, Fault},
@@ -86,6 +81,7 @@ impl Controller for Fake {
             netns: Some(request.netns),
             netns_inode: request.netns_inode,
             pod: None,
+            pod_uid: None,
             mac: Mac([2, 0, 0, 0, 0, 1]),
             addresses: vec!["10.0.0.1/24".parse().unwrap()],
             mtu: 1450,
@@ -135,6 +131,14 @@ impl Node for FakeNode {
             return Err(Unseen::Gone(format!("network namespace {path}: no such file")));
         }
         Ok(Inside { inode: INODE, names: self.names.clone() })
+    }
+
+    fn inode(&self, path: &str) -> Result<u64, Unseen> {
+        self.look(path).map(|inside| inside.inode)
+    }
+
+    fn find_pods(&self, _uids: &BTreeSet<String>) -> BTreeMap<String, (String, u64)> {
+        BTreeMap::new()
     }
 
     async fn find(&self, _key: &ObjectKey, port: &Port) -> Result<Found, String> {

@@ -7,16 +7,19 @@ use std::{
     time::Duration,
 };
 
-use l2sm_api::grpc::tls::{ClientFiles, wants_tls};
+use l2sm_api::grpc::{
+    tls::{ClientFiles, wants_tls},
+    v1::PodNotice,
+};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::sleep,
 };
 
 use super::{
     Admission,
     client::{Followed, Troubles},
-    connect::connect,
+    connect::{connect, serving},
     kept::{self, Kept},
     session::{Session, SessionError},
 };
@@ -25,8 +28,21 @@ use crate::state::{Desired, Identity, Outcome};
 /// What is wrong where `http://` meets TLS.
 const WANTS_TLS: &str = "the controller wants TLS: give --controller as https://, and --tls-ca, \
                          --tls-cert and --tls-key";
-/// First and longest wait between rounds over all controllers.
+/// First and longest limit of the wait between rounds over all controllers.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Servers that one asks in turn, each being told of the next.
+const HOPS: u32 = 3;
+
+/// What came of following one controller.
+enum Tried {
+    /// It is over.
+    Ended,
+    /// It does not serve, but this one does.
+    Elsewhere(String),
+    /// The agent stops.
+    Stopping,
+}
 
 /// What a follower is told.
 #[derive(Clone, Debug)]
@@ -35,6 +51,8 @@ pub struct Settings {
     pub urls: Vec<String>,
     /// Files for `https://`.
     pub tls: Option<ClientFiles>,
+    /// The controllers' name in their certificates; `None`: the URL's host.
+    pub server_name: Option<String>,
     /// A foreign one is accepted once.
     pub adopt: bool,
     /// Directory of what survives a restart.
@@ -58,6 +76,30 @@ pub struct Follower {
     pub troubles: watch::Sender<Troubles>,
     /// Called when instructions came: wakes the reconciler.
     pub wake: mpsc::UnboundedSender<()>,
+    /// Where the certificate comes and goes while the agent runs; `None`: it is in files of the user's.
+    pub renewals: Option<Renewals>,
+}
+
+/// The other end of a [`crate::bootstrap::Exchange`].
+#[derive(Clone, Debug)]
+pub struct Renewals {
+    /// Rises with each certificate; 0: there is none yet.
+    pub issued: watch::Receiver<u64>,
+    /// Told when the certificate is refused.
+    pub refused: Arc<Notify>,
+}
+
+impl Renewals {
+    /// Returns when another certificate is there than the last that was waited for.
+    async fn renewed(renewals: Option<&mut Self>) {
+        let changed = match renewals {
+            Some(renewals) => renewals.issued.changed().await.is_ok(),
+            None => false,
+        };
+        if !changed {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Follower {
@@ -67,29 +109,56 @@ impl Follower {
         let mut admission = Admission::new(known, self.settings.adopt);
         let mut attempts = 0_u32;
         loop {
-            for url in self.settings.urls.clone() {
-                let stopped = self.try_one(&url, &mut admission, &mut attempts).await;
-                if stopped {
-                    return;
+            for first in self.settings.urls.clone() {
+                let mut next = Some(first.clone());
+                let mut hops = 0;
+                while let Some(url) = next.take().filter(|_| hops <= HOPS) {
+                    hops += 1;
+                    match self.try_one(&url, &first, &mut admission, &mut attempts).await {
+                        Tried::Ended => {}
+                        Tried::Elsewhere(url) => next = Some(url),
+                        Tried::Stopping => return,
+                    }
                 }
             }
             attempts = attempts.saturating_add(1);
-            sleep(wait_for(attempts, RandomState::new().build_hasher().finish())).await;
+            sleep(wait_for(attempts)).await;
         }
     }
 
-    /// Follows one controller until it ends; true: the agent stops.
-    async fn try_one(&mut self, url: &str, admission: &mut Admission, attempts: &mut u32) -> bool {
-        let ended = Box::pin(self.follow(url, admission, attempts)).await;
+    /// Follows one controller until it ends. `first`: the URL that the user gave, by which this one was
+    /// come to.
+    async fn try_one(
+        &mut self,
+        url: &str,
+        first: &str,
+        admission: &mut Admission,
+        attempts: &mut u32,
+    ) -> Tried {
+        let ended = Box::pin(self.follow(url, first, admission, attempts)).await;
         self.followed.send_replace(None);
-        let Err(why) = ended else { return false };
-        if matches!(why, SessionError::Stopping) {
-            return true;
+        let Err(why) = ended else { return Tried::Ended };
+        match &why {
+            SessionError::Stopping => return Tried::Stopping,
+            // Streams end now and then, so that agents spread over the servers.
+            SessionError::Ended => {
+                tracing::debug!("{url}: the stream ended");
+                return Tried::Ended;
+            }
+            SessionError::Status(status) if let Some(next) = serving(url, status) => {
+                tracing::debug!("{url}: {}", status.message());
+                return Tried::Elsewhere(next);
+            }
+            SessionError::Connect(_)
+            | SessionError::Status(_)
+            | SessionError::NoWelcome
+            | SessionError::Rejected(_)
+            | SessionError::Assembly(_) => {}
         }
         let asked = url.to_owned();
         let wants = tokio::task::spawn_blocking(move || wants_tls(&asked)).await;
         self.say(url, &why, wants.unwrap_or(false));
-        false
+        Tried::Ended
     }
 
     /// Says why a controller is not followed: once, until the reason is another.
@@ -101,6 +170,11 @@ impl Follower {
         } else {
             format!("{url}: {}", explained.unwrap_or_else(|| why.to_string()))
         };
+        if let Some(renewals) = &self.renewals
+            && ClientFiles::is_refused(why)
+        {
+            renewals.refused.notify_one();
+        }
         let mut news = false;
         self.troubles.send_modify(|troubles| {
             news = troubles.insert(url.to_owned(), text.clone()).as_ref() != Some(&text);
@@ -115,16 +189,18 @@ impl Follower {
     async fn follow(
         &mut self,
         url: &str,
+        first: &str,
         admission: &mut Admission,
         attempts: &mut u32,
     ) -> Result<(), SessionError> {
-        let mut session = Box::pin(self.open(url, admission)).await?;
+        let mut session = Box::pin(self.open(url, first, admission)).await?;
         *attempts = 0;
         self.troubles.send_modify(Troubles::clear);
         let attach_by_request = session.welcome.attach_by_request;
         let channel = session.channel.clone();
         let followed = Followed { url: url.to_owned(), attach_by_request, channel };
         self.followed.send_replace(Some(followed));
+        self.desired.send_modify(|desired| desired.problems.clear());
         let keeper = Keeper::start(self.settings.state_dir.clone());
         let mut announced = false;
         let (desired, wake) = (&self.desired, &self.wake);
@@ -136,21 +212,46 @@ impl Follower {
                 tracing::debug!("the reconciler is gone");
             }
         };
+        let noticed = |notice: PodNotice| {
+            desired.send_modify(|desired| {
+                let PodNotice { pod_uid, problems } = notice;
+                if problems.is_empty() {
+                    desired.problems.remove(&pod_uid);
+                } else {
+                    desired.problems.insert(pod_uid, problems);
+                }
+            });
+        };
         let acked = |outcome: &Outcome| {
             if !announced {
                 announce(url, outcome);
             }
             announced = true;
         };
-        Box::pin(session.follow(admission, &mut self.outcomes, accepted, acked)).await
+        let following = session.follow(admission, &mut self.outcomes, accepted, noticed, acked);
+        tokio::select! {
+            ended = Box::pin(following) => ended,
+            () = Renewals::renewed(self.renewals.as_mut()) => Ok(()),
+        }
     }
 
     /// Connects and says hello.
-    async fn open(&mut self, url: &str, admission: &Admission) -> Result<Session, SessionError> {
+    async fn open(
+        &mut self,
+        url: &str,
+        first: &str,
+        admission: &Admission,
+    ) -> Result<Session, SessionError> {
+        if let Some(renewals) = &mut self.renewals {
+            let issued = renewals.issued.wait_for(|issued| *issued > 0).await;
+            issued.map_err(|_closed| SessionError::Stopping)?;
+        }
         // Hello tells the addresses and MTU of the underlay: the first pass has seen them.
         let seen = self.outcomes.wait_for(|outcome| outcome.pass > 0).await;
         let seen = seen.map_err(|_closed| SessionError::Stopping)?.clone();
-        let channel = Box::pin(connect(url, self.settings.tls.as_ref())).await?;
+        let Settings { tls, server_name, .. } = &self.settings;
+        let connecting = connect(url, tls.as_ref(), first, server_name.as_deref());
+        let channel = Box::pin(connecting).await?;
         let held = self.desired.borrow().clone();
         Box::pin(Session::open(channel, &self.identity, &held, admission, &seen)).await
     }
@@ -163,13 +264,16 @@ fn announce(url: &str, outcome: &Outcome) {
     tracing::info!("following {url} revision {revision}, {networks} networks, {ports} ports");
 }
 
-/// Doubles up to the longest wait; of that, a random part of a half is left out, so that many agents
-/// do not come back at the same moment.
-fn wait_for(attempt: u32, random: u64) -> Duration {
+/// How long to wait before the attempt after `attempt` ones that failed: any time up to a limit that
+/// doubles. So many agents do not come back at the same moment.
+pub fn wait_for(attempt: u32) -> Duration {
+    wait_within(attempt, RandomState::new().build_hasher().finish())
+}
+
+fn wait_within(attempt: u32, random: u64) -> Duration {
     let (first, longest) = BACKOFF;
     let full = first.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(longest);
-    let share = u32::try_from(random % 512).unwrap_or_default();
-    full.saturating_sub(full / 2 * share / 512)
+    full * u32::try_from(random % 1024).unwrap_or_default() / 1024
 }
 
 /// Writes instructions to disk in the background: the newest counts, those between may be skipped.
@@ -203,13 +307,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_and_scatter() {
-        assert_eq!(wait_for(1, 0), Duration::from_millis(200));
-        assert_eq!(wait_for(2, 0), Duration::from_millis(400));
-        assert_eq!(wait_for(99, 0), Duration::from_secs(10));
-        for random in [1, 77, 511, u64::MAX] {
-            let wait = wait_for(3, random);
-            assert!(wait > Duration::from_millis(400) && wait <= Duration::from_millis(800));
+    fn waits_double_and_scatter_over_their_whole_length() {
+        for (attempt, longest) in [(1, 200), (2, 400), (3, 800), (99, 10_000)] {
+            assert_eq!(wait_within(attempt, 0), Duration::ZERO);
+            assert_eq!(wait_within(attempt, 512), Duration::from_millis(longest / 2));
+            assert!(wait_within(attempt, 1023) < Duration::from_millis(longest));
         }
     }
 }

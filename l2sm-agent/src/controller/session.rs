@@ -93,23 +93,29 @@ impl Session {
         Ok(Self { channel, outbound, inbound, assembly, welcome, acked, reported, features })
     }
 
-    /// Follows until the stream ends. `accepted` is called with complete instructions.
+    /// Follows until the stream ends. `accepted` is called with complete instructions,
+    /// `noticed` with what stands in the way of a pod.
     pub(super) async fn follow(
         &mut self,
         admission: &mut Admission,
         outcomes: &mut watch::Receiver<Outcome>,
         accepted: impl Fn(Arc<l2sm_core::instructions::Instructions>, Revision),
+        noticed: impl Fn(v1::PodNotice),
         mut acked: impl FnMut(&Outcome),
     ) -> Result<(), SessionError> {
         loop {
             tokio::select! {
                 message = self.inbound.message() => {
                     let message = message?.ok_or(SessionError::Ended)?;
-                    if let Some(v1::from_controller::Message::Update(update)) = message.message
-                        && let Step::Complete(instructions, revision) = self.assembly.take(update)?
-                    {
-                        admission.accept(&self.welcome, &revision)?;
-                        accepted(instructions, revision);
+                    match message.message {
+                        Some(v1::from_controller::Message::Update(update)) => {
+                            let step = self.assembly.take(update)?;
+                            let Step::Complete(instructions, revision) = step else { continue };
+                            admission.accept(&self.welcome, &revision)?;
+                            accepted(instructions, revision);
+                        }
+                        Some(v1::from_controller::Message::Pod(notice)) => noticed(notice),
+                        Some(v1::from_controller::Message::Welcome(_)) | None => {}
                     }
                 }
                 changed = outcomes.changed() => {
@@ -134,7 +140,8 @@ impl Session {
         if revision.source != self.welcome.source {
             return Ok(false);
         }
-        let errors: Vec<_> = outcome.errors.iter().map(object_error).collect();
+        let errors = outcome.errors.iter().chain(&outcome.waiting);
+        let errors: Vec<_> = errors.map(object_error).collect();
         let news = (revision, errors);
         if self.acked.as_ref() == Some(&news) {
             return Ok(false);

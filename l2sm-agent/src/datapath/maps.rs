@@ -189,7 +189,8 @@ impl Config {
 }
 
 /// What a new array holds.
-const UNWRITTEN: ConfigEntry = ConfigEntry { abi: 0, port: 0, mark: 0, vxlan_ifindex: 0, flags: 0, local: [0; 16] };
+const UNWRITTEN: ConfigEntry =
+    ConfigEntry { abi: 0, port: 0, mark: 0, vxlan_ifindex: 0, flags: 0, local: [0; 16] };
 
 /// `TRAFFIC` and `DROPS`: written by the programs, one copy a CPU.
 pub(super) struct Counters {

@@ -118,6 +118,9 @@ impl AgentPage {
 
     fn agent(&mut self, figures: &Figures) {
         let (outcome, attaches) = (&figures.outcome, &figures.attaches);
+        let name = "l2sm_attachments_waiting";
+        self.0.family(name, "gauge", "attachments of this node whose pod is not there (yet)");
+        self.0.sample(name, &[], outcome.waiting.len());
         let totals = &outcome.totals;
         let counts = [
             ("l2sm_reconcile_failures_total", "passes with a failure", totals.failed_passes),

@@ -344,6 +344,7 @@ mod tests {
             netns: None,
             netns_inode: 0,
             pod: pod.map(str::to_owned),
+            pod_uid: None,
             mac: Mac([2, 0, 0, 0, 0, 1]),
             addresses: Vec::new(),
             mtu: 1450,

@@ -58,6 +58,7 @@ fn port(mac: Mac) -> Port {
         netns: Some("/run/netns/pod".to_owned()),
         netns_inode: 1,
         pod: None,
+        pod_uid: None,
         mac,
         addresses: Vec::new(),
         mtu: 1450,

@@ -55,8 +55,14 @@ pub(crate) const PORT: PortEntry = PortEntry {
     group: 0,
 };
 
-const CONFIG: ConfigEntry =
-    ConfigEntry { abi: abi::ABI, port: 7000, mark: 0x2000, vxlan_ifindex: 3, flags: 1, local: [0; 16] };
+const CONFIG: ConfigEntry = ConfigEntry {
+    abi: abi::ABI,
+    port: 7000,
+    mark: 0x2000,
+    vxlan_ifindex: 3,
+    flags: 1,
+    local: [0; 16],
+};
 const SEGMENT: SegmentEntry = SegmentEntry { flood_id: 9, flags: 1, slot: 4, mtu: 1450 };
 const STATION: FdbEntry = FdbEntry { kind: target_kind::VTEP, flags: 0, group: 1, target: 1 };
 const RECEIVER: FloodEntry = FloodEntry { kind: target_kind::VTEP, flags: 1, group: 1, target: 1 };

@@ -298,6 +298,7 @@ fn write_port(key: &ObjectKey, port: &Port) -> v1::Port {
         mtu: port.mtu,
         mac_check: port.mac_check,
         forwarder: port.forwarder,
+        pod_uid: port.pod_uid.clone().unwrap_or_default(),
     }
 }
 
@@ -309,6 +310,7 @@ fn read_port(message: v1::Port) -> Result<(ObjectKey, Port), FieldFault> {
         netns: Some(message.netns).filter(|path| !path.is_empty()),
         netns_inode: message.netns_inode,
         pod: Some(message.pod).filter(|pod| !pod.is_empty()),
+        pod_uid: Some(message.pod_uid).filter(|uid| !uid.is_empty()),
         mac: read_mac("ports.mac", &message.mac)?,
         addresses: addresses.collect::<Result<_, _>>()?,
         mtu: message.mtu,

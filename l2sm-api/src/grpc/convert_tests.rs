@@ -52,10 +52,24 @@ fn ports() -> impl Strategy<Value = Port> {
     let netns = prop::option::of("/[a-z]{1,8}");
     let pod = prop::option::of("[a-z]{1,8}");
     let several = prop::collection::vec(nets(), 0..3);
+    let pods = (pod.clone(), pod);
     let rest = (any::<u32>(), any::<bool>(), any::<bool>());
-    (vnis(), "net[0-9]", netns, any::<u64>(), pod, macs(), several, rest).prop_map(
-        |(vni, ifname, netns, netns_inode, pod, mac, addresses, (mtu, mac_check, forwarder))| {
-            Port { vni, ifname, netns, netns_inode, pod, mac, addresses, mtu, mac_check, forwarder }
+    (vnis(), "net[0-9]", netns, any::<u64>(), pods, macs(), several, rest).prop_map(
+        |(vni, ifname, netns, netns_inode, (pod, pod_uid), mac, addresses, rest)| {
+            let (mtu, mac_check, forwarder) = rest;
+            Port {
+                vni,
+                ifname,
+                netns,
+                netns_inode,
+                pod,
+                pod_uid,
+                mac,
+                addresses,
+                mtu,
+                mac_check,
+                forwarder,
+            }
         },
     )
 }

@@ -5,10 +5,10 @@ use ipnet::IpNet;
 use l2sm_common::mac::Mac;
 use l2sm_core::model::ObjectKey;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Column, Condition, FieldError, Object,
-    column::{age, condition, text},
     condition::is_zero,
     field::{ifname_fault, name_fault, namespace_fault, parse_address, parse_station},
     kind::{Definition, Kind},
@@ -35,6 +35,21 @@ pub struct L2Attachment {
 
 /// What is to be attached where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "crd",
+    derive(kube_derive::CustomResource),
+    kube(
+        group = "l2sm.l2sm.k8s.local",
+        version = "v1",
+        kind = "L2Attachment",
+        root = "L2AttachmentResource"
+    ),
+    kube(
+        doc = "One interface of one pod in one network, and the allocation of its addresses. Made by the operator."
+    ),
+    kube(namespaced, status = "L2AttachmentStatus", crates(kube_core = "::kube_core"))
+)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct L2AttachmentSpec {
     /// The network.
@@ -72,6 +87,7 @@ pub struct L2AttachmentSpec {
 
 /// What is, of an attachment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct L2AttachmentStatus {
     /// Addresses with prefix lengths.
@@ -97,21 +113,22 @@ pub(super) const DEFINITION: Definition = Definition {
     kind: "L2Attachment",
     plural: "l2attachments",
     singular: "l2attachment",
-    short: &["l2att", "attachments", "attachment"],
+    short: "l2att",
+    aliases: &["attachments", "attachment"],
     namespaced: true,
     columns: &[
-        Column::new("NAME", |object, _| text(object, "/metadata/name")),
-        Column::new("NETWORK", |object, _| text(object, "/spec/network")),
-        Column::new("POD", |object, _| text(object, "/spec/pod")),
-        Column::new("NODE", |object, _| text(object, "/spec/node")),
-        Column::new("IFNAME", |object, _| text(object, "/spec/ifname")),
-        Column::new("IPS", |object, _| text(object, "/status/ips")),
-        Column::new("MAC", |object, _| text(object, "/status/mac")),
-        Column::new("READY", |object, _| condition(object, "Ready")),
-        Column::wide("VNI", |object, _| text(object, "/status/vni")),
-        Column::wide("MTU", |object, _| text(object, "/status/mtu")),
-        Column::wide("NETNS", |object, _| text(object, "/spec/netns")),
-        Column::wide("AGE", age),
+        Column::NAME,
+        Column::text("NETWORK", "/spec/network"),
+        Column::text("POD", "/spec/pod"),
+        Column::text("NODE", "/spec/node"),
+        Column::text("IFNAME", "/spec/ifname"),
+        Column::text("IPS", "/status/ips"),
+        Column::text("MAC", "/status/mac"),
+        Column::READY,
+        Column::text("VNI", "/status/vni").wide(),
+        Column::text("MTU", "/status/mtu").wide(),
+        Column::text("NETNS", "/spec/netns").wide(),
+        Column::AGE.wide(),
     ],
     read: |value, default_namespace| {
         let mut attachment: L2Attachment = from_value(value)?;
@@ -127,6 +144,24 @@ impl L2Attachment {
         let namespace = self.spec.network_namespace.as_deref().unwrap_or(&self.metadata.namespace);
         ObjectKey::new(namespace, self.spec.network.as_str())
     }
+}
+
+/// What the attachment of a pod's interface is called: `<pod, cut>-<ifname>-<6 hex of SHA-256 of the
+/// pod's UID>`, at most 63 characters.
+pub fn attachment_name(pod: &str, ifname: &str, pod_uid: &str) -> String {
+    let name =
+        ifname.to_ascii_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    let mut hash = Sha256::new();
+    hash.update(pod_uid.as_bytes());
+    // Two names that become one: `lan_0` and `lan-0`.
+    if name != ifname {
+        hash.update([0]);
+        hash.update(ifname.as_bytes());
+    }
+    let [a, b, c, ..]: [u8; 32] = hash.finalize().into();
+    let pod: String = pod.chars().take(40).collect();
+    let pod = pod.trim_end_matches(['-', '.']);
+    format!("{pod}-{}-{a:02x}{b:02x}{c:02x}", name.trim_matches('-'))
 }
 
 impl L2AttachmentSpec {
@@ -162,5 +197,36 @@ impl L2AttachmentSpec {
     /// The addresses of an attachment that has them with their prefix lengths.
     pub fn addresses(&self) -> Vec<IpNet> {
         self.ips.iter().filter_map(|ip| ip.parse().ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_tells_pod_and_interface_and_ends_with_the_pods_uid() {
+        let uid = "6a1e7c3e-0000-4000-8000-000000000001";
+        let name = attachment_name("web-0", "net1", uid);
+        let hash = name.strip_prefix("web-0-net1-").unwrap();
+        assert!(hash.len() == 6 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
+        let other = attachment_name("web-0", "net1", "another pod of the name");
+        assert_ne!(name, other);
+        assert_ne!(attachment_name("a", "lan_0", uid), attachment_name("a", "lan-0", uid));
+    }
+
+    proptest! {
+        #[test]
+        fn every_pod_and_interface_make_a_name(
+            pod in "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?",
+            ifname in "[!-$&-.0-9;-~]{1,15}",
+        ) {
+            prop_assume!(!pod.contains("..") && !pod.contains(".-") && !pod.contains("-."));
+            let name = attachment_name(&pod, &ifname, "uid");
+            prop_assert!(name.len() <= 63, "{}", name);
+            prop_assert_eq!(name_fault(&name), None);
+        }
     }
 }

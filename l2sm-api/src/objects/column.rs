@@ -1,4 +1,4 @@
-//! How objects are listed: the columns of each kind, as functions of an object's JSON.
+//! How objects are listed: the columns of each kind, by `l2smctl` and by `kubectl`.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -6,14 +6,29 @@ use serde_json::Value;
 use super::kind::Kind;
 
 /// One column of a listing.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Column {
     /// Its head.
     pub name: &'static str,
     /// Shown with `-o wide` only.
     pub wide: bool,
-    /// The cell of an object, at a time.
-    pub cell: fn(&Value, Timestamp) -> String,
+    /// What its cells show.
+    pub shows: Shows,
+}
+
+/// What the cells of a column show.
+#[derive(Clone, Copy, Debug)]
+pub enum Shows {
+    /// The text at a JSON pointer.
+    Text(&'static str),
+    /// How many items the list at a JSON pointer has.
+    Count(&'static str),
+    /// `status` of the condition of this type.
+    Condition(&'static str),
+    /// How long ago the object was made.
+    Age,
+    /// What a function makes of the object's JSON.
+    Computed(fn(&Value) -> String),
 }
 
 /// What stands in a cell without value.
@@ -25,19 +40,44 @@ pub fn columns(kind: Kind) -> &'static [Column] {
 }
 
 impl Column {
+    /// The name of the object, first of every kind.
+    pub(super) const NAME: Self = Self::text("NAME", "/metadata/name");
+
+    /// How long ago the object was made.
+    pub(super) const AGE: Self = Self::new("AGE", Shows::Age);
+
+    /// The condition `Ready`.
+    pub(super) const READY: Self = Self::new("READY", Shows::Condition("Ready"));
+
     /// A column that is always shown.
-    pub(super) const fn new(name: &'static str, cell: fn(&Value, Timestamp) -> String) -> Self {
-        Self { name, wide: false, cell }
+    pub(super) const fn new(name: &'static str, shows: Shows) -> Self {
+        Self { name, wide: false, shows }
     }
 
-    /// A column of `-o wide`.
-    pub(super) const fn wide(name: &'static str, cell: fn(&Value, Timestamp) -> String) -> Self {
-        Self { name, wide: true, cell }
+    /// A column with the text at a JSON pointer.
+    pub(super) const fn text(name: &'static str, pointer: &'static str) -> Self {
+        Self::new(name, Shows::Text(pointer))
+    }
+
+    /// The column, shown with `-o wide` only.
+    pub(super) const fn wide(self) -> Self {
+        Self { wide: true, ..self }
+    }
+
+    /// The cell of an object, at a time.
+    pub fn cell(&self, object: &Value, now: Timestamp) -> String {
+        match self.shows {
+            Shows::Text(pointer) => text(object, pointer),
+            Shows::Count(pointer) => count(object, pointer),
+            Shows::Condition(kind) => condition(object, kind),
+            Shows::Age => age(object, now),
+            Shows::Computed(compute) => compute(object),
+        }
     }
 }
 
 /// The text at a JSON pointer: strings bare, lists separated by commas.
-pub(super) fn text(object: &Value, pointer: &str) -> String {
+fn text(object: &Value, pointer: &str) -> String {
     match object.pointer(pointer) {
         None | Some(Value::Null) => NONE.to_owned(),
         Some(Value::String(text)) if text.is_empty() => NONE.to_owned(),
@@ -55,13 +95,13 @@ pub(super) fn text(object: &Value, pointer: &str) -> String {
 }
 
 /// How many items the list at a JSON pointer has.
-pub(super) fn count(object: &Value, pointer: &str) -> String {
+fn count(object: &Value, pointer: &str) -> String {
     let items = object.pointer(pointer).and_then(Value::as_array);
     items.map_or_else(|| NONE.to_owned(), |items| items.len().to_string())
 }
 
 /// `status` of a condition.
-pub(super) fn condition(object: &Value, kind: &str) -> String {
+fn condition(object: &Value, kind: &str) -> String {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
     conditions
         .into_iter()
@@ -73,7 +113,7 @@ pub(super) fn condition(object: &Value, kind: &str) -> String {
 }
 
 /// How long ago the object was made, as kubectl says it.
-pub(super) fn age(object: &Value, now: Timestamp) -> String {
+fn age(object: &Value, now: Timestamp) -> String {
     let made = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
     let Some(made) = made.and_then(|text| text.parse::<Timestamp>().ok()) else {
         return NONE.to_owned();
@@ -125,7 +165,7 @@ mod tests {
         for kind in Kind::ALL {
             let first = columns(kind).first().unwrap();
             assert_eq!(first.name, "NAME");
-            assert_eq!((first.cell)(&object, Timestamp::UNIX_EPOCH), "blue");
+            assert_eq!(first.cell(&object, Timestamp::UNIX_EPOCH), "blue");
         }
     }
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::{
     Column, Condition, DEFAULT_NAMESPACE, FieldError, Object,
-    column::{age, condition, text},
-    field::{name_fault, namespace_fault, none_or_more, parse_address, parse_station},
+    column::Shows,
+    field::{is_mapped, name_fault, namespace_fault, none_or_more, parse_address, parse_station},
     kind::{Definition, Kind},
     manifest::from_value,
     metadata::Metadata,
@@ -39,6 +39,21 @@ pub struct ExternalVtep {
 
 /// What the user says of an external VTEP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "crd",
+    derive(kube_derive::CustomResource),
+    kube(
+        group = "l2sm.l2sm.k8s.local",
+        version = "v1",
+        kind = "ExternalVTEP",
+        root = "ExternalVtepResource"
+    ),
+    kube(
+        doc = "A tunnel endpoint that is no agent of ours: a switch, a kernel vxlan device, OVS, FRR."
+    ),
+    kube(status = "ExternalVtepStatus", crates(kube_core = "::kube_core"))
+)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExternalVtepSpec {
     /// Its address in the underlay.
@@ -46,13 +61,14 @@ pub struct ExternalVtepSpec {
     /// The networks that it takes part in.
     #[serde(default, deserialize_with = "none_or_more")]
     pub networks: Vec<ExternalNetwork>,
-    /// Outer UDP checksums that it wants.
+    /// Outer UDP checksums that it wants: `zero` (none, RFC 7348 section 5) or `full` (slower).
     #[serde(default)]
     pub udp_checksum: UdpChecksum,
 }
 
 /// A network that an external VTEP takes part in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExternalNetwork {
     /// The network.
@@ -67,6 +83,7 @@ pub struct ExternalNetwork {
 
 /// A station known to be behind an external VTEP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListedHost {
     /// MAC address.
@@ -78,6 +95,7 @@ pub struct ListedHost {
 
 /// Outer UDP checksums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum UdpChecksum {
     /// None: the field is zero (RFC 7348 section 5).
@@ -89,6 +107,7 @@ pub enum UdpChecksum {
 
 /// What is, of an external VTEP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExternalVtepStatus {
     /// Its networks with their numbers on the wire: what the other end must be set to.
@@ -101,6 +120,7 @@ pub struct ExternalVtepStatus {
 
 /// A network of an external VTEP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct ExternalNetworkStatus {
     /// The network.
     pub name: String,
@@ -118,16 +138,17 @@ pub(super) const DEFINITION: Definition = Definition {
     kind: "ExternalVTEP",
     plural: "externalvteps",
     singular: "externalvtep",
-    short: &["extvtep"],
+    short: "xvtep",
+    aliases: &["extvtep"],
     namespaced: false,
     columns: &[
-        Column::new("NAME", |object, _| text(object, "/metadata/name")),
-        Column::new("ADDRESS", |object, _| text(object, "/spec/address")),
-        Column::new("NETWORKS", networks),
-        Column::new("READY", |object, _| condition(object, "Ready")),
-        Column::new("AGE", age),
-        Column::wide("VNIS", vnis),
-        Column::wide("CHECKSUM", |object, _| text(object, "/spec/udpChecksum")),
+        Column::NAME,
+        Column::text("ADDRESS", "/spec/address"),
+        Column::new("NETWORKS", Shows::Computed(networks)),
+        Column::READY,
+        Column::AGE,
+        Column::new("VNIS", Shows::Computed(vnis)).wide(),
+        Column::text("CHECKSUM", "/spec/udpChecksum").wide(),
     ],
     read: |value, default_namespace| {
         let mut vtep: ExternalVtep = from_value(value)?;
@@ -218,8 +239,7 @@ fn parse_vtep(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|_not_one| {
         format!("{text:?} is not an address; expected an IPv4 or IPv6 address, as in 192.0.2.9")
     })?;
-    // Written as IPv4 in IPv6 it would not be found as what it is.
-    let mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    let mapped = is_mapped(address);
     let scoped = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if is_no_host(address) || mapped || scoped {
         return Err(format!(
@@ -242,7 +262,7 @@ fn is_no_host(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() || broadcast
 }
 
-fn networks(object: &Value, _now: jiff::Timestamp) -> String {
+fn networks(object: &Value) -> String {
     let networks = object.pointer("/spec/networks").and_then(Value::as_array);
     let names = networks.into_iter().flatten().filter_map(|network| {
         let text = |field| network.get(field).and_then(Value::as_str);
@@ -251,7 +271,7 @@ fn networks(object: &Value, _now: jiff::Timestamp) -> String {
     joined(&names.collect::<Vec<_>>())
 }
 
-fn vnis(object: &Value, _now: jiff::Timestamp) -> String {
+fn vnis(object: &Value) -> String {
     let networks = object.pointer("/status/networks").and_then(Value::as_array);
     let vnis = networks.into_iter().flatten().filter_map(|network| network.get("vni"));
     joined(&vnis.map(ToString::to_string).collect::<Vec<_>>())

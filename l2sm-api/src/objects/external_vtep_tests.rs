@@ -111,7 +111,7 @@ fn networks_and_their_numbers_are_listed() {
     });
     let cell = |name: &str| {
         let column = columns(Kind::ExternalVtep).iter().find(|column| column.name == name).unwrap();
-        (column.cell)(&json, jiff::Timestamp::UNIX_EPOCH)
+        column.cell(&json, jiff::Timestamp::UNIX_EPOCH)
     };
     assert_eq!((cell("NETWORKS"), cell("VNIS")), ("default/blue,a/red".into(), "100".into()));
     assert_eq!(cell("CHECKSUM"), "zero");

@@ -94,12 +94,29 @@ pub fn parse_address(text: &str) -> Result<(IpAddr, Option<u8>), String> {
         )
     };
     if text.contains('/') {
-        let net: IpNet = text.parse().map_err(|_not_one| fault())?;
+        let net = parse_net(text).ok_or_else(fault)?;
         Ok((net.addr(), Some(net.prefix_len())))
     } else {
-        Ok((text.parse().map_err(|_not_one| fault())?, None))
+        let address = text.parse().ok().filter(|address| !is_mapped(*address));
+        Ok((address.ok_or_else(fault)?, None))
     }
 }
+
+/// `address/prefix` as a cluster takes it: no IPv4 written as IPv6, no number such as `08`.
+fn parse_net(text: &str) -> Option<IpNet> {
+    let (address, prefix) = text.split_once('/')?;
+    let address = address.parse().ok().filter(|address| !is_mapped(*address))?;
+    let net = IpNet::new(address, prefix.parse().ok()?).ok()?;
+    (prefix == net.prefix_len().to_string()).then_some(net)
+}
+
+/// IPv4 written as IPv6 would not be found as what it is.
+pub(super) const fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+}
+
+/// Most characters of a field with CIDRs.
+pub const CIDRS_MAX: usize = 128;
 
 /// A CIDR, or two of different families separated by a comma. Host bits are cleared.
 ///
@@ -107,9 +124,12 @@ pub fn parse_address(text: &str) -> Result<(IpAddr, Option<u8>), String> {
 /// What was expected instead.
 pub fn parse_cidrs(text: &str) -> Result<Vec<IpNet>, String> {
     let mut nets: Vec<IpNet> = Vec::new();
+    if text.chars().count() > CIDRS_MAX {
+        return Err(format!("is longer than {CIDRS_MAX} characters; expected one or two CIDRs"));
+    }
     for part in text.split(',') {
         let part = part.trim();
-        let net: IpNet = part.parse().map_err(|_not_one| {
+        let net = parse_net(part).ok_or_else(|| {
             format!("{part:?} is not a CIDR; expected address/prefix, as in 10.34.0.0/16")
         })?;
         let first = net.network();

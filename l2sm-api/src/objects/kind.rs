@@ -35,8 +35,10 @@ pub struct Definition {
     pub plural: &'static str,
     /// Singular.
     pub singular: &'static str,
-    /// What else it is called on a command line.
-    pub short: &'static [&'static str],
+    /// Short name, in a cluster too.
+    pub short: &'static str,
+    /// What else `l2smctl` calls it; in a cluster these belong to others.
+    pub aliases: &'static [&'static str],
     /// Its objects live in namespaces.
     pub namespaced: bool,
     /// How it is listed.
@@ -89,8 +91,8 @@ impl Kind {
     pub fn find(name: &str) -> Result<Self, UnknownKind> {
         let lower = name.to_ascii_lowercase();
         let goes_by = |definition: &Definition| {
-            [definition.plural, definition.singular].contains(&lower.as_str())
-                || definition.short.contains(&lower.as_str())
+            [definition.plural, definition.singular, definition.short].contains(&lower.as_str())
+                || definition.aliases.contains(&lower.as_str())
         };
         if let Some(kind) = Self::ALL.into_iter().find(|kind| goes_by(kind.definition())) {
             return Ok(kind);
@@ -150,7 +152,8 @@ impl core::error::Error for UnknownKind {}
 
 fn spellings(kind: Kind) -> String {
     let definition = kind.definition();
-    format!("{} ({})", definition.plural, definition.short.join(", "))
+    let names: Vec<_> = [definition.short].iter().chain(definition.aliases).copied().collect();
+    format!("{} ({})", definition.plural, names.join(", "))
 }
 
 #[cfg(test)]
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(Kind::find("nodes"), Ok(Kind::L2Node));
         assert_eq!(Kind::find("neds"), Ok(Kind::NetworkEdgeDevice));
         assert_eq!(Kind::find("overlays"), Ok(Kind::Overlay));
-        for name in ["ExternalVTEP", "externalvteps", "extvtep"] {
+        for name in ["ExternalVTEP", "externalvteps", "extvtep", "xvtep"] {
             assert_eq!(Kind::find(name), Ok(Kind::ExternalVtep), "{name}");
         }
     }
@@ -176,8 +179,11 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for kind in Kind::ALL {
             let definition = kind.definition();
-            for name in definition.short.iter().chain([&definition.plural, &definition.singular]) {
-                assert!(seen.insert(*name), "{name}");
+            let names = [definition.plural, definition.singular, definition.short];
+            let own: std::collections::BTreeSet<_> =
+                names.iter().chain(definition.aliases).copied().collect();
+            for name in own {
+                assert!(seen.insert(name), "{name}");
             }
         }
     }

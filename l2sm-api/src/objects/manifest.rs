@@ -159,7 +159,35 @@ pub fn read_object(value: Value, default_namespace: &str) -> Result<Object, Vec<
         }
     }
     drop(fields.remove("status"));
+    if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|field, _| !OF_THE_CLUSTER.contains(&field.as_str()));
+    }
+    fields.values_mut().for_each(drop_nulls);
     (kind.definition().read)(Value::Object(fields), default_namespace)
+}
+
+/// Metadata that only a cluster keeps, as `kubectl get -o yaml` prints them: ignored here.
+const OF_THE_CLUSTER: [&str; 7] = [
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "managedFields",
+    "ownerReferences",
+    "selfLink",
+];
+
+/// A field without value, as templates leave it behind, is a field that is not there: so a cluster
+/// reads it too.
+pub(crate) fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// What a document calls itself, as in `L2Network "blue"`.
@@ -173,7 +201,7 @@ pub fn subject(value: &Value) -> String {
 }
 
 /// Reads a type; errors name the field and what was expected.
-pub(super) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Vec<FieldError>> {
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Vec<FieldError>> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         vec![field_error(&path, &one_line(&error.into_inner().to_string()))]

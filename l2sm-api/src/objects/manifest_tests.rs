@@ -226,3 +226,12 @@ fn a_list_is_its_items() {
     let line = errors[0].to_string();
     assert!(line.starts_with("all.yaml: document 1 (L2Network \"R_D\"): metadata.name"), "{line}");
 }
+
+#[test]
+fn what_kubectl_prints_is_read() {
+    let yaml = "apiVersion: l2sm.l2sm.k8s.local/v1\nkind: L2Network\nmetadata:\n  name: blue\n  \
+                uid: 6a1e\n  generation: 2\n  finalizers: [a/b]\n  managedFields: [{manager: kubectl}]\n  \
+                ownerReferences: []\nspec: {type: vnet}\nstatus: {vni: 1048576}\n";
+    let documents = parse_documents("f", yaml).unwrap();
+    assert_eq!(documents[0].object.metadata().uid, "6a1e");
+}

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{FieldError, field::parse_cidrs};
 
 /// Upstream's `MonitorSpec`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Monitor {
     /// What is measured.
@@ -16,8 +17,8 @@ pub struct Monitor {
     pub metrics: Vec<Metric>,
     /// How far apart in time measurements are spread: a number as a string; upstream's default is
     /// `0.2`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spread_factor: Option<String>,
+    #[serde(default = "spread_factor")]
+    pub spread_factor: String,
     /// Where the figures go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export_metric: Option<ExportMetric>,
@@ -31,6 +32,7 @@ pub struct Monitor {
 
 /// One figure that is measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metric {
     /// `rtt`, `jitter`, `throughput`, or the user's own.
@@ -45,6 +47,7 @@ pub struct Metric {
 
 /// A script in a `ConfigMap`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScriptSource {
     /// The `ConfigMap`.
@@ -54,15 +57,16 @@ pub struct ScriptSource {
 }
 
 /// Where figures go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExportMetric {
     /// `default` or `codeco-swm`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    #[serde(default = "default_text")]
+    pub method: String,
     /// The service account that exports.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account: Option<String>,
+    #[serde(default = "default_text")]
+    pub service_account: String,
     /// Settings of the method.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
@@ -70,6 +74,7 @@ pub struct ExportMetric {
 
 /// Upstream's figures of one link, in the status of an Overlay or a `NetworkEdgeDevice`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LinkMetric {
     /// Where it was measured.
@@ -85,6 +90,7 @@ pub struct LinkMetric {
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct MetricValue {
     /// Its name.
     pub name: String,
@@ -105,11 +111,11 @@ impl Monitor {
                 faults.push(FieldError::new(field, format!("{:?} is given twice", metric.name)));
             }
         }
-        if let Some(spread) = &self.spread_factor
-            && !spread.parse::<f64>().is_ok_and(|factor| factor.is_finite() && factor >= 0.0)
-        {
-            let why =
-                format!("{spread:?} is not a number; expected one as a string, as in \"0.2\"");
+        if !is_decimal(&self.spread_factor) {
+            let why = format!(
+                "{:?} is not a number; expected one as a string, as in \"0.2\"",
+                self.spread_factor
+            );
             faults.push(FieldError::new(format!("{path}.spreadFactor"), why));
         }
         for (field, cidr) in [("networkCIDR", &self.network_cidr), ("ipCIDR", &self.ip_cidr)] {
@@ -118,4 +124,19 @@ impl Monitor {
         }
         faults
     }
+}
+
+/// Digits with at most one point among them, as in the schema of the cluster.
+fn is_decimal(text: &str) -> bool {
+    (1..=16).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && text.parse::<f64>().is_ok()
+}
+
+fn spread_factor() -> String {
+    "0.2".to_owned()
+}
+
+fn default_text() -> String {
+    "default".to_owned()
 }

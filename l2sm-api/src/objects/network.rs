@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Column, Condition, FieldError, Object,
-    column::{age, condition, text},
     field::parse_cidrs,
     kind::{Definition, Kind},
     manifest::from_value,
@@ -41,9 +40,24 @@ pub struct L2Network {
 
 /// What the user wants of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "crd",
+    derive(kube_derive::CustomResource),
+    kube(
+        group = "l2sm.l2sm.k8s.local",
+        version = "v1",
+        kind = "L2Network",
+        root = "L2NetworkResource"
+    ),
+    kube(
+        doc = "A virtual Layer-2 network: all pods that join it see each other as if plugged into one switch."
+    ),
+    kube(namespaced, status = "L2NetworkStatus", crates(kube_core = "::kube_core"))
+)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct L2NetworkSpec {
-    /// Upstream's types; `vlink` and `ext-vnet` behave as `vnet` for now.
+    /// `vnet`: a switch. Upstream's `ext-vnet` and `vlink` are accepted and act as `vnet` for now.
     #[serde(rename = "type")]
     pub network_type: NetworkType,
     /// Upstream: the path of a `vlink`. Stored; does not act yet.
@@ -57,35 +71,39 @@ pub struct L2NetworkSpec {
     /// length goes on the pods' addresses. None: plain Layer 2.
     #[serde(default, rename = "networkCIDR", skip_serializing_if = "Option::is_none")]
     pub network_cidr: Option<String>,
-    /// Where pods' addresses are taken from; none: `networkCIDR`. May lie outside it, as in
-    /// upstream's inter-cluster sample.
+    /// Where pods' addresses are taken from, inside `networkCIDR`; none: all of it. May be wider than
+    /// it, as in upstream's inter-cluster sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_address_range: Option<String>,
     /// Upstream: intrusion detection. Stored; does not act yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<Ids>,
-    /// Number on the wire, 1 to 1,048,575; none: allocated above that.
+    /// Number on the wire, 1 to 1,048,575, nobody else's; none: allocated above that. In a cluster it
+    /// is fixed once the network is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
-    /// Which namespaces' pods may join.
+    /// Which namespaces' pods may join: `Same` (the network's own), `All`, or a label selector of
+    /// namespaces, an object with `matchLabels` and `matchExpressions`.
+    #[cfg_attr(feature = "crd", schemars(with = "serde_json::Value"))]
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
     /// Largest inner IP packet, bytes; none: from the underlay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// MAC addresses are learned.
+    /// MAC addresses are learned. Stored; does not act yet.
     #[serde(default)]
     pub learning: bool,
     /// Pods send from their own MAC only.
     #[serde(default = "yes")]
     pub mac_spoof_check: bool,
-    /// Broadcast and multicast.
+    /// Broadcast and multicast: `all` (to every port of the network) or `none` (dropped).
     #[serde(default)]
     pub flood: Flood,
 }
 
 /// Upstream's types of network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum NetworkType {
     /// Extended to other clusters.
@@ -98,6 +116,7 @@ pub enum NetworkType {
 
 /// What happens to broadcast and multicast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Flood {
     /// To every port of the network.
@@ -109,6 +128,7 @@ pub enum Flood {
 
 /// What is, of a network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct L2NetworkStatus {
     /// `Available` when Ready, else `Unavailable`.
@@ -140,18 +160,19 @@ pub(super) const DEFINITION: Definition = Definition {
     kind: "L2Network",
     plural: "l2networks",
     singular: "l2network",
-    short: &["l2net", "networks", "network"],
+    short: "l2net",
+    aliases: &["networks", "network"],
     namespaced: true,
     columns: &[
-        Column::new("NAME", |object, _| text(object, "/metadata/name")),
-        Column::new("VNI", |object, _| text(object, "/status/vni")),
-        Column::new("AVAILABILITY", |object, _| text(object, "/status/internalConnectivity")),
-        Column::new("CONNECTED_PODS", |object, _| text(object, "/status/connectedPodCount")),
-        Column::new("READY", |object, _| condition(object, "Ready")),
-        Column::new("AGE", age),
-        Column::wide("MTU", |object, _| text(object, "/status/mtu")),
-        Column::wide("CIDR", |object, _| text(object, "/spec/networkCIDR")),
-        Column::wide("RANGE", |object, _| text(object, "/spec/podAddressRange")),
+        Column::NAME,
+        Column::text("AVAILABILITY", "/status/internalConnectivity"),
+        Column::text("CONNECTED_PODS", "/status/connectedPodCount"),
+        Column::text("VNI", "/status/vni"),
+        Column::READY,
+        Column::AGE,
+        Column::text("MTU", "/status/mtu").wide(),
+        Column::text("CIDR", "/spec/networkCIDR").wide(),
+        Column::text("RANGE", "/spec/podAddressRange").wide(),
     ],
     read: |value, default_namespace| {
         let mut network: L2Network = from_value(value)?;
@@ -179,6 +200,7 @@ impl L2NetworkSpec {
             let why = format!("{mtu} is out of range; expected {least} to 65535{because}");
             faults.push(FieldError::new("spec.mtu", why));
         }
+        faults.extend(self.allowed_namespaces.faults("spec.allowedNamespaces"));
         if let Some(provider) = &self.provider {
             faults.extend(provider.faults("spec.provider"));
         }
@@ -206,6 +228,9 @@ impl L2NetworkSpec {
             let why = format!(
                 "\"{range}\" needs a networkCIDR of its family; expected spec.networkCIDR with an {family} range"
             );
+            faults.push(FieldError::new("spec.podAddressRange", why));
+        } else if let Some(range) = ranges.iter().find(|range| !touches(range, &cidrs)) {
+            let why = format!("\"{range}\" lies outside networkCIDR; expected a range inside it");
             faults.push(FieldError::new("spec.podAddressRange", why));
         }
         faults
@@ -248,6 +273,11 @@ impl L2NetworkSpec {
         }
         fields
     }
+}
+
+/// A range lies in one of the CIDRs, or around one.
+fn touches(range: &IpNet, cidrs: &[IpNet]) -> bool {
+    cidrs.iter().any(|cidr| cidr.contains(range) || range.contains(cidr))
 }
 
 const fn yes() -> bool {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Column, Condition, FieldError, Object,
-    column::{age, condition, text},
+    column::Shows,
     field::none_or_more,
     kind::{Definition, Kind},
     manifest::from_value,
@@ -36,6 +36,19 @@ pub struct NetworkEdgeDevice {
 
 /// What the user wants of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "crd",
+    derive(kube_derive::CustomResource),
+    kube(
+        group = "l2sm.l2sm.k8s.local",
+        version = "v1",
+        kind = "NetworkEdgeDevice",
+        root = "NetworkEdgeDeviceResource"
+    ),
+    kube(doc = "A cluster's tunnels to other clusters. Accepted and stored; acts later."),
+    kube(namespaced, status = "NetworkEdgeDeviceStatus", crates(kube_core = "::kube_core"))
+)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkEdgeDeviceSpec {
     /// The controller shared by the clusters (older spelling: `networkController`). Networks that
@@ -58,6 +71,7 @@ pub struct NetworkEdgeDeviceSpec {
 
 /// Where it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeConfig {
     /// The node.
@@ -68,6 +82,7 @@ pub struct NodeConfig {
 
 /// Another cluster's device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Neighbor {
     /// What it is called.
@@ -81,6 +96,7 @@ pub struct Neighbor {
 
 /// What is, of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkEdgeDeviceStatus {
     /// `Available`, `Unavailable` or `Unknown`.
@@ -117,18 +133,19 @@ pub(super) const DEFINITION: Definition = Definition {
     kind: "NetworkEdgeDevice",
     plural: "networkedgedevices",
     singular: "networkedgedevice",
-    short: &["neds", "ned"],
+    short: "ned",
+    aliases: &["neds"],
     namespaced: true,
     columns: &[
-        Column::new("NAME", |object, _| text(object, "/metadata/name")),
-        Column::new("STATUS", |object, _| text(object, "/status/availability")),
-        Column::new("PROVIDER", |object, _| text(object, "/spec/provider/name")),
-        Column::new("NODE", |object, _| text(object, "/spec/nodeConfig/nodeName")),
-        Column::new("READY", |object, _| condition(object, "Ready")),
-        Column::new("AGE", age),
-        Column::wide("ADDRESS", |object, _| text(object, "/spec/nodeConfig/ipAddress")),
-        Column::wide("DOMAIN", |object, _| text(object, "/spec/provider/domain")),
-        Column::wide("NEIGHBORS", neighbors),
+        Column::NAME,
+        Column::text("STATUS", "/status/availability"),
+        Column::text("PROVIDER", "/spec/provider/name"),
+        Column::text("NODE", "/spec/nodeConfig/nodeName"),
+        Column::READY,
+        Column::AGE,
+        Column::text("ADDRESS", "/spec/nodeConfig/ipAddress").wide(),
+        Column::text("DOMAIN", "/spec/provider/domain").wide(),
+        Column::new("NEIGHBORS", Shows::Computed(neighbors)).wide(),
     ],
     read: |value, default_namespace| {
         let mut device: NetworkEdgeDevice = from_value(value)?;
@@ -143,6 +160,15 @@ pub(super) const DEFINITION: Definition = Definition {
 };
 
 impl NetworkEdgeDeviceSpec {
+    /// Fields that are set, stored, and will not act when the kind does.
+    pub fn not_acting(&self) -> Vec<&'static str> {
+        let set = [
+            (self.switch_template.is_some(), "spec.switchTemplate"),
+            (self.monitor.is_some(), "spec.monitor"),
+        ];
+        set.into_iter().filter_map(|(is_set, field)| is_set.then_some(field)).collect()
+    }
+
     /// What is wrong with it. Names and addresses only must not be empty, as in upstream's schema:
     /// [`Self::unusable`] tells which of them cannot act.
     pub fn faults(&self) -> Vec<FieldError> {
@@ -203,7 +229,7 @@ fn is_host_name(text: &str) -> bool {
         })
 }
 
-fn neighbors(object: &Value, _now: jiff::Timestamp) -> String {
+fn neighbors(object: &Value) -> String {
     let neighbors = object.pointer("/spec/neighbors").and_then(Value::as_array);
     let names = neighbors.into_iter().flatten().filter_map(|neighbor| neighbor.get("node"));
     let names: Vec<_> = names.filter_map(Value::as_str).collect();

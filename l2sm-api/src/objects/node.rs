@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Column, Condition, FieldError, Object,
-    column::{age, condition, text},
+    field::is_mapped,
     kind::{Definition, Kind},
     manifest::from_value,
     metadata::Metadata,
@@ -31,6 +31,14 @@ pub struct L2Node {
 
 /// A node's tunnel endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "crd",
+    derive(kube_derive::CustomResource),
+    kube(group = "l2sm.l2sm.k8s.local", version = "v1", kind = "L2Node", root = "L2NodeResource"),
+    kube(doc = "A node with an agent. Made from what the agent says of itself."),
+    kube(status = "L2NodeStatus", crates(kube_core = "::kube_core"))
+)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct L2NodeSpec {
     /// VTEP addresses, preferred first.
@@ -44,6 +52,7 @@ pub struct L2NodeSpec {
 
 /// What a node's agent says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct L2NodeStatus {
     /// Version of the agent.
@@ -68,19 +77,20 @@ pub(super) const DEFINITION: Definition = Definition {
     kind: "L2Node",
     plural: "l2nodes",
     singular: "l2node",
-    short: &["nodes", "node"],
+    short: "l2node",
+    aliases: &["nodes", "node"],
     namespaced: false,
     columns: &[
-        Column::new("NAME", |object, _| text(object, "/metadata/name")),
-        Column::new("VTEP", |object, _| text(object, "/spec/vtepAddresses")),
-        Column::new("PORT", |object, _| text(object, "/spec/udpPort")),
-        Column::new("CONNECTED", |object, _| text(object, "/status/connected")),
-        Column::new("READY", |object, _| condition(object, "Ready")),
-        Column::new("AGE", age),
-        Column::wide("UNDERLAY-MTU", |object, _| text(object, "/spec/underlayMTU")),
-        Column::wide("REVISION", |object, _| text(object, "/status/ackedRevision")),
-        Column::wide("VERSION", |object, _| text(object, "/status/agentVersion")),
-        Column::wide("FEATURES", |object, _| text(object, "/status/features")),
+        Column::NAME,
+        Column::text("VTEP", "/spec/vtepAddresses"),
+        Column::text("PORT", "/spec/udpPort"),
+        Column::text("CONNECTED", "/status/connected"),
+        Column::READY,
+        Column::AGE,
+        Column::text("UNDERLAY-MTU", "/spec/underlayMTU").wide(),
+        Column::text("REVISION", "/status/ackedRevision").wide(),
+        Column::text("VERSION", "/status/agentVersion").wide(),
+        Column::text("FEATURES", "/status/features").wide(),
     ],
     read: |value, default_namespace| {
         let mut node: L2Node = from_value(value)?;
@@ -99,7 +109,11 @@ impl L2NodeSpec {
             faults.push(FieldError::new("spec.vtepAddresses", why));
         }
         for (index, address) in self.vtep_addresses.iter().enumerate() {
-            if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+            if address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                || is_mapped(*address)
+            {
                 let why =
                     format!("{address} is no node's address; expected one that other nodes reach");
                 faults.push(FieldError::new(format!("spec.vtepAddresses[{index}]"), why));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Column, Condition, FieldError, Object,
-    column::{age, condition, count, text},
+    column::Shows,
     field::{name_fault, none_or_more},
     kind::{Definition, Kind},
     manifest::from_value,
@@ -15,6 +15,12 @@ use super::{
     monitor::{LinkMetric, Monitor},
     provider::Provider,
 };
+
+/// Most nodes of a topology. Without a topology there may be any number.
+pub const NODES_MAX: usize = 500;
+
+/// Most links of a topology: every node of 55 to every other.
+pub const LINKS_MAX: usize = 1_500;
 
 /// The tunnels of a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +41,21 @@ pub struct Overlay {
 
 /// What the user wants of the tunnels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "crd",
+    derive(kube_derive::CustomResource),
+    kube(
+        group = "l2sm.l2sm.k8s.local",
+        version = "v1",
+        kind = "Overlay",
+        root = "OverlayResource"
+    ),
+    kube(
+        doc = "The tunnels of a cluster. One Overlay is in force; without one every node has a tunnel to every other."
+    ),
+    kube(namespaced, status = "OverlayStatus", crates(kube_core = "::kube_core"))
+)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OverlaySpec {
     /// Upstream: its controller (older spelling: `networkController`).
@@ -57,6 +78,7 @@ pub struct OverlaySpec {
 
 /// Nodes, and the tunnels between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Topology {
     /// Nodes, by the label `kubernetes.io/hostname` or by name.
@@ -69,6 +91,7 @@ pub struct Topology {
 
 /// A tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Link {
     /// One end, a node of the topology.
@@ -81,6 +104,7 @@ pub struct Link {
 
 /// What is, of the tunnels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct OverlayStatus {
     /// Figures of the links.
@@ -96,17 +120,18 @@ pub(super) const DEFINITION: Definition = Definition {
     kind: "Overlay",
     plural: "overlays",
     singular: "overlay",
-    short: &["l2overlay"],
+    short: "ovl",
+    aliases: &["l2overlay"],
     namespaced: true,
     columns: &[
-        Column::new("NAME", |object, _| text(object, "/metadata/name")),
-        Column::new("NODES", |object, _| count(object, "/spec/topology/nodes")),
-        Column::new("LINKS", |object, _| count(object, "/spec/topology/links")),
-        Column::new("PROVIDER", |object, _| text(object, "/spec/provider/name")),
-        Column::new("READY", |object, _| condition(object, "Ready")),
-        Column::new("AGE", age),
-        Column::wide("DOMAIN", |object, _| text(object, "/spec/provider/domain")),
-        Column::wide("NODE-NAMES", |object, _| text(object, "/spec/topology/nodes")),
+        Column::NAME,
+        Column::new("NODES", Shows::Count("/spec/topology/nodes")),
+        Column::new("LINKS", Shows::Count("/spec/topology/links")),
+        Column::text("PROVIDER", "/spec/provider/name"),
+        Column::READY,
+        Column::AGE,
+        Column::text("DOMAIN", "/spec/provider/domain").wide(),
+        Column::text("NODE-NAMES", "/spec/topology/nodes").wide(),
     ],
     read: |value, default_namespace| {
         let mut overlay: Overlay = from_value(value)?;
@@ -117,6 +142,17 @@ pub(super) const DEFINITION: Definition = Definition {
 };
 
 impl OverlaySpec {
+    /// Fields that are set, stored, and do not act. Upstream requires its controller: naming it is no
+    /// wish.
+    pub fn not_acting(&self) -> Vec<&'static str> {
+        let set = [
+            (self.switch_template.is_some(), "spec.switchTemplate"),
+            (self.interface_number.is_some(), "spec.interfaceNumber"),
+            (self.monitor.is_some(), "spec.monitor"),
+        ];
+        set.into_iter().filter_map(|(is_set, field)| is_set.then_some(field)).collect()
+    }
+
     /// What is wrong with it.
     pub fn faults(&self) -> Vec<FieldError> {
         let mut faults = self.provider.faults("spec.provider");
@@ -129,6 +165,14 @@ impl OverlaySpec {
 impl Topology {
     fn faults(&self) -> Vec<FieldError> {
         let mut faults = Vec::new();
+        for (field, found, most) in
+            [("nodes", self.nodes.len(), NODES_MAX), ("links", self.links.len(), LINKS_MAX)]
+        {
+            if found > most {
+                let why = format!("holds {found}; expected at most {most}");
+                faults.push(FieldError::new(format!("spec.topology.{field}"), why));
+            }
+        }
         let mut nodes: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let field = format!("spec.topology.nodes[{index}]");

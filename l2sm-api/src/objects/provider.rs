@@ -7,6 +7,7 @@ use super::FieldError;
 
 /// Upstream's `ProviderSpec`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Provider {
     /// Its name.
@@ -15,17 +16,17 @@ pub struct Provider {
     #[serde(deserialize_with = "one_or_more")]
     pub domain: Vec<String>,
     /// Upstream's port of its HTTP API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sdn_port: Option<String>,
+    #[serde(default = "sdn_port")]
+    pub sdn_port: String,
     /// Upstream's port of its DNS server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns_port: Option<String>,
+    #[serde(default = "dns_port")]
+    pub dns_port: String,
     /// Upstream's port for DNS entries.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns_grpc_port: Option<String>,
+    #[serde(default = "dns_grpc_port")]
+    pub dns_grpc_port: String,
     /// Upstream's `OpenFlow` port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of_port: Option<String>,
+    #[serde(default = "of_port")]
+    pub of_port: String,
 }
 
 impl Provider {
@@ -46,7 +47,7 @@ impl Provider {
             ("ofPort", &self.of_port),
         ];
         for (field, port) in ports {
-            let fault = port.as_deref().and_then(port_fault);
+            let fault = port_fault(port);
             faults.extend(fault.map(|why| FieldError::new(format!("{path}.{field}"), why)));
         }
         faults
@@ -55,13 +56,30 @@ impl Provider {
 
 /// Why a text is no port; `None`: it is one.
 fn port_fault(text: &str) -> Option<String> {
-    let is_port = text.parse::<u16>().is_ok_and(|port| port != 0)
+    let is_port = text.len() <= 16
+        && text.parse::<u16>().is_ok_and(|port| port != 0)
         && text.bytes().all(|byte| byte.is_ascii_digit());
     (!is_port).then(|| {
         format!(
             "{text:?} is not a port; expected a number from 1 to 65535 as a string, as in \"30808\""
         )
     })
+}
+
+fn sdn_port() -> String {
+    "30808".to_owned()
+}
+
+fn dns_port() -> String {
+    "30053".to_owned()
+}
+
+fn dns_grpc_port() -> String {
+    "30818".to_owned()
+}
+
+fn of_port() -> String {
+    "6633".to_owned()
 }
 
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -229,7 +229,20 @@ fn upstreams_columns_are_listed_under_their_names() {
     let cells: Vec<_> = columns(Kind::Overlay)
         .iter()
         .take(4)
-        .map(|column| (column.cell)(&json, jiff::Timestamp::UNIX_EPOCH))
+        .map(|column| column.cell(&json, jiff::Timestamp::UNIX_EPOCH))
         .collect();
     assert_eq!(cells, ["ov1", "3", "2", "l2sm-sdn"]);
+}
+
+#[test]
+fn what_does_not_act_is_named() {
+    let documents = parse_documents("f", FULL).unwrap();
+    let (Object::Overlay(overlay), Object::NetworkEdgeDevice(device)) =
+        (&documents[0].object, &documents[1].object)
+    else {
+        panic!("an Overlay and a NED");
+    };
+    let named = [overlay.spec.not_acting(), device.spec.not_acting()];
+    let overlay = vec!["spec.switchTemplate", "spec.interfaceNumber", "spec.monitor"];
+    assert_eq!(named, [overlay, vec!["spec.monitor"]]);
 }

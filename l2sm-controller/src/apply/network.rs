@@ -92,7 +92,7 @@ fn check_fixed(draft: &Draft, old: &L2Network, new: &L2Network) -> Result<(), Ob
 
 /// Addresses of attachments that are in none of `pools`, as `default/a (10.34.0.1)`. Without pools
 /// any address will do.
-fn left_out(pools: &[Pool], users: &[(&ObjectKey, &L2Attachment)]) -> Vec<String> {
+pub(crate) fn left_out(pools: &[Pool], users: &[(&ObjectKey, &L2Attachment)]) -> Vec<String> {
     if pools.is_empty() {
         return Vec::new();
     }

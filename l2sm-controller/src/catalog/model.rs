@@ -90,6 +90,7 @@ fn attachment_model(attachment: &L2Attachment) -> Option<model::Attachment> {
         netns: spec.netns.clone(),
         netns_inode: spec.netns_inode,
         pod: spec.pod.clone(),
+        pod_uid: spec.pod_uid.clone(),
         ifname: spec.ifname.clone(),
         mac: spec.station()?,
         ips: spec.addresses(),

@@ -104,6 +104,7 @@ impl Hub {
         state.next_stream += 1;
         state.progress.join(&hello.node, id, peer);
         self.see_node(&mut state, &hello.node);
+        self.stir();
         Ok(id)
     }
 
@@ -112,6 +113,7 @@ impl Hub {
         let mut state = self.lock();
         state.progress.leave(node, stream);
         self.see_node(&mut state, node);
+        self.stir();
     }
 
     /// A node has a revision of this server in its kernel, but for `errors` (by kind and key).
@@ -124,6 +126,7 @@ impl Hub {
         let mut state = self.lock();
         state.progress.ack(node, number, errors);
         self.see_node(&mut state, node);
+        self.stir();
     }
 
     /// An agent reports on its node.
@@ -150,6 +153,7 @@ impl Hub {
         status.conditions = report.conditions;
         self.put_node(&mut state, Some(&old), new)?;
         self.see_node(&mut state, node);
+        self.stir();
         Ok(())
     }
 

@@ -5,14 +5,12 @@ use l2sm_api::objects::{
 };
 
 use super::{View, observe};
+use crate::catalog::seniority;
 
 impl View<'_> {
     /// An Overlay with its status.
     pub fn overlay(&self, overlay: &Overlay) -> Overlay {
-        let mut conditions = vec![not_acting_yet(
-            "checked and stored, and does not act yet: a later version lays tunnels by it; \
-             until then every node has one to every other",
-        )];
+        let mut conditions = vec![self.overlay_ready(overlay)];
         observe(&mut conditions, overlay.metadata.generation);
         let status = OverlayStatus {
             observed_generation: overlay.metadata.generation,
@@ -20,6 +18,23 @@ impl View<'_> {
             ..OverlayStatus::default()
         };
         Overlay { status: Some(status), ..overlay.clone() }
+    }
+
+    /// One Overlay is in force: the oldest; of equally old ones, the first by name.
+    fn overlay_ready(&self, overlay: &Overlay) -> Condition {
+        let age =
+            |overlay: &Overlay| (seniority(&overlay.metadata).created, overlay.metadata.key());
+        let first = self.catalog.overlays.values().min_by_key(|other| age(other));
+        match first.filter(|first| first.metadata.key() != overlay.metadata.key()) {
+            Some(first) => {
+                let message = format!("Overlay {} is in force: it is older", first.metadata.key());
+                Condition::ready(false, "AnotherOverlayInForce", message)
+            }
+            None => not_acting_yet(
+                "checked and stored, and does not act yet: a later version lays tunnels by it; \
+                 until then every node has one to every other",
+            ),
+        }
     }
 
     /// A `NetworkEdgeDevice` with its status.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use l2sm_api::objects::Object;
+
 use super::{Batch, Contents, Meta, Store, StoreError};
 
 /// Objects in memory: the twin of [`super::RedbStore`] for tests and for trying things out.
@@ -25,13 +27,13 @@ impl Store for MemoryStore {
         Ok(Contents { meta: self.meta.clone(), objects: objects.collect() })
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
         self.objects.extend(batch.put.iter().cloned());
         for key in &batch.remove {
             drop(self.objects.remove(key));
         }
         self.meta.revision = batch.revision;
         self.meta.last_vni = batch.last_vni;
-        Ok(())
+        Ok(Vec::new())
     }
 }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use l2sm_api::objects::Object;
 use redb::{
     Database, DatabaseError, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
     ReadableTable, StorageError, TableDefinition, TableHandle, WriteTransaction,
@@ -93,7 +94,7 @@ impl Store for RedbStore {
         Ok(Contents { meta, objects })
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
         let at = At(&self.path);
         let transaction = self.begin()?;
         {
@@ -115,7 +116,8 @@ impl Store for RedbStore {
                     .map_err(|why| at.failed("write", why))?;
             }
         }
-        transaction.commit().map_err(|why| at.failed("write", why))
+        transaction.commit().map_err(|why| at.failed("write", why))?;
+        Ok(Vec::new())
     }
 }
 

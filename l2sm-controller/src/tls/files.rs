@@ -8,6 +8,7 @@ use std::{
 };
 
 use l2sm_api::grpc::tls::{PemFault, read_certificates, read_key};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use tokio_rustls::rustls::{
     self, RootCertStore, ServerConfig,
@@ -77,7 +78,8 @@ type Stamp = [Option<(u64, SystemTime)>; 3];
 /// The TLS of a server, as its files say.
 #[derive(Debug)]
 pub struct ServerTls {
-    files: ServerFiles,
+    /// Where it is read from again; `None`: whoever made it replaces it.
+    files: Option<ServerFiles>,
     held: Mutex<Held>,
 }
 
@@ -96,21 +98,34 @@ impl ServerTls {
     pub fn open(files: ServerFiles) -> Result<Self, ServerTlsError> {
         let stamp = files.stamp();
         let config = Arc::new(files.load()?);
-        Ok(Self { files, held: Mutex::new(Held { config, stamp }) })
+        Ok(Self { files: Some(files), held: Mutex::new(Held { config, stamp }) })
+    }
+
+    /// One without files.
+    pub fn fixed(config: ServerConfig) -> Self {
+        let held = Held { config: Arc::new(config), stamp: Stamp::default() };
+        Self { files: None, held: Mutex::new(held) }
+    }
+
+    /// What the next handshakes go by.
+    pub fn replace(&self, config: ServerConfig) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.config = Arc::new(config);
     }
 
     /// What the next handshake goes by: the files as they are now. Where they are of no use, as they
     /// were before, and the log says so once. Blocks on the file system.
     pub fn current(&self) -> Arc<ServerConfig> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = self.files.stamp();
+        let Some(files) = &self.files else { return Arc::clone(&held.config) };
+        let stamp = files.stamp();
         if stamp == held.stamp {
             return Arc::clone(&held.config);
         }
         held.stamp = stamp;
-        match self.files.load() {
+        match files.load() {
             Ok(config) => {
-                info!(cert = %self.files.cert.display(), "TLS files are read again");
+                info!(cert = %files.cert.display(), "TLS files are read again");
                 held.config = Arc::new(config);
             }
             Err(why) => warn!("{why}; going on with the TLS files as they were"),
@@ -130,30 +145,57 @@ impl ServerFiles {
 
     fn load(&self) -> Result<ServerConfig, ServerTlsError> {
         let Self { cert, key, client_ca } = self;
-        let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         for root in read_certificates(client_ca).map_err(ServerTlsError::ClientCa)? {
             let added = roots.add(root);
             added.map_err(|why| ServerTlsError::Authority { path: client_ca.clone(), why })?;
         }
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let verifier = verifier
-            .build()
-            .map_err(|why| ServerTlsError::Authorities { path: client_ca.clone(), why })?;
         let chain = read_certificates(cert).map_err(ServerTlsError::Cert)?;
         let secret = read_key(key).map_err(ServerTlsError::Key)?;
-        let pair = |why| ServerTlsError::Pair { cert: cert.clone(), key: key.clone(), why };
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])
-            .map_err(pair)?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, secret)
-            .map_err(pair)?;
-        config.alpn_protocols = vec![HTTP2.to_vec()];
-        // A resumed session would not show its certificate again: an expired one would stay good.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok(config)
+        server_config(roots, chain, secret, false).map_err(|why| match why {
+            ConfigError::Authorities(why) => {
+                ServerTlsError::Authorities { path: client_ca.clone(), why }
+            }
+            ConfigError::Pair(why) => {
+                ServerTlsError::Pair { cert: cert.clone(), key: key.clone(), why }
+            }
+        })
     }
+}
+
+/// Why certificates are of no use for a server.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// No authority can be used.
+    #[error("no authority can be used: {0}")]
+    Authorities(#[from] VerifierBuilderError),
+    /// Certificate and key do not fit, or one is of a kind that TLS 1.3 has no use for.
+    #[error("certificate and key cannot be used: {0}")]
+    Pair(#[from] rustls::Error),
+}
+
+/// The TLS of a server with a certificate and its key, for clients whose certificates `roots` signed;
+/// with `anonymous` also for those that show none.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn server_config(
+    roots: RootCertStore,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    anonymous: bool,
+) -> Result<ServerConfig, ConfigError> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let verifier = if anonymous { verifier.allow_unauthenticated() } else { verifier };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier.build()?)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![HTTP2.to_vec()];
+    // A resumed session would not show its certificate again: an expired one would stay good.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
 }

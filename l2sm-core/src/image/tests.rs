@@ -361,6 +361,7 @@ fn port(number: u32) -> Port {
         netns: None,
         netns_inode: 0,
         pod: None,
+        pod_uid: None,
         mac: mac(number),
         addresses: Vec::new(),
         mtu: 1450,

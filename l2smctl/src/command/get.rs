@@ -158,7 +158,7 @@ pub(super) fn tabulate(
     let mut table = Table::new(namespaced.then_some("NAMESPACE").into_iter().chain(heading));
     for object in objects {
         let namespace = text(object, "/metadata/namespace").unwrap_or_default().to_owned();
-        let cells = columns.iter().map(|column| (column.cell)(object, now));
+        let cells = columns.iter().map(|column| column.cell(object, now));
         table.row(namespaced.then_some(namespace).into_iter().chain(cells));
     }
     table

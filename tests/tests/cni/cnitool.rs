@@ -1,13 +1,12 @@
 //! `cnitool` of the CNI project drives the plugin, by its own library as Multus and containerd do.
 
 use std::{
-    env, fs,
-    io::Write,
-    path::{Path, PathBuf},
+    fs,
+    path::PathBuf,
     process::{Command, Output},
 };
 
-use l2sm_tests::{cluster::program, netns::Netns};
+use l2sm_tests::{cluster::program, cnitool::build, netns::Netns};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,11 +14,6 @@ use super::{
     plugin::{Plugin, VERSIONS, assert_nothing_left, host_veths},
     pod,
 };
-
-/// Its source, by the Go module proxy.
-const SOURCE: &str = "github.com/containernetworking/cni/cnitool@v1.3.0";
-/// A test that cannot run leaves a line in the file that this variable names (`cargo xtask test`).
-const NOT_RUN: &str = "L2SM_NOT_RUN_FILE";
 
 /// `cnitool` with one configuration.
 struct Tool {
@@ -66,7 +60,7 @@ impl Tool {
 
 #[test]
 fn cnitool_drives_every_verb_in_every_version() {
-    let Some(tool) = build() else { return };
+    let Some(tool) = build("cnitool_drives_every_verb_in_every_version") else { return };
     let (cluster, plugin) = cluster();
     for version in VERSIONS {
         let (tool, pod) = (Tool::new(tool.clone(), &plugin, version), pod());
@@ -91,33 +85,4 @@ fn cnitool_drives_every_verb_in_every_version() {
         tool.succeeds("del", &pod, &[]);
         assert_nothing_left(&cluster);
     }
-}
-
-/// Builds `cnitool`, once; `None`: it cannot be had here, and the line that says so is left.
-fn build() -> Option<PathBuf> {
-    // target/debug/l2sm-cni
-    let tools = program("l2sm-cni").ancestors().nth(2).expect("a target directory").join("tools");
-    let built = tools.join("cnitool");
-    if built.is_file() {
-        return Some(built);
-    }
-    fs::create_dir_all(&tools).expect("can be made");
-    let go = Command::new("go").args(["install", SOURCE]).env("GOBIN", &tools).output();
-    let why = match go {
-        Ok(output) if output.status.success() => return Some(built),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            format!("go install {SOURCE}: {}", said.lines().last().unwrap_or_default())
-        }
-        Err(why) => format!("go, which builds {SOURCE}: {why}"),
-    };
-    leave_line(&format!("NOT RUN: cnitool_drives_every_verb_in_every_version, {why}"));
-    None
-}
-
-fn leave_line(line: &str) {
-    println!("{line}");
-    let Some(file) = env::var_os(NOT_RUN) else { return };
-    let file = fs::OpenOptions::new().create(true).append(true).open(Path::new(&file));
-    writeln!(file.expect("can be written"), "{line}").expect("can be written");
 }

@@ -86,6 +86,7 @@ fn plug(told: &mut Instructions, pods: &[Netns], number: u32) {
         netns: Some(pod.path()),
         netns_inode: std::fs::metadata(pod.path()).expect("the namespace exists").ino(),
         pod: Some(format!("pod{}", number % PODS)),
+        pod_uid: None,
         mac,
         addresses: vec![format!("{address}/12").parse().expect("an address")],
         mtu: 1450,

@@ -48,11 +48,8 @@ fn station(number: u32) -> Mac {
 
 fn entry(number: u32) -> FdbEntry {
     let local = number % 2 == 0;
-    let (kind, group) = if local {
-        (target_kind::PORT, Group::PORTS)
-    } else {
-        (target_kind::VTEP, Group::MESH)
-    };
+    let (kind, group) =
+        if local { (target_kind::PORT, Group::PORTS) } else { (target_kind::VTEP, Group::MESH) };
     FdbEntry { kind, flags: 0, group: group.0, target: 2 + number % 1_000 }
 }
 
@@ -147,10 +144,8 @@ fn programs_cost_the_same_with_a_hundred_thousand_stations() {
     for object in &mut objects {
         let runs = u64::from(RUNS * FRAMES) * ROUNDS as u64;
         let drops: Vec<_> = object.take_drops().into_iter().collect();
-        let key = l2sm_common::maps::DropKey::new(
-            l2sm_common::ids::Slot(SLOT),
-            DropReason::SplitHorizon,
-        );
+        let key =
+            l2sm_common::maps::DropKey::new(l2sm_common::ids::Slot(SLOT), DropReason::SplitHorizon);
         assert_eq!(drops, [(key, runs)], "each tunnel packet, and nothing else");
     }
 }

@@ -46,7 +46,7 @@ const fn top(name: &'static str) -> Rule {
 }
 
 /// The table of `docs/architecture.md`, "The parts". Whoever adds a crate adds its line here.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule { others: Others::OnlyOptional(&["aya"]), ..rule("l2sm-common", &[]) },
     Rule {
         others: Others::Only(&["aya-ebpf", "aya-log-ebpf"]),
@@ -63,6 +63,7 @@ const RULES: [Rule; 12] = [
     rule("l2sm-cni", &["l2sm-api"]),
     rule("l2smctl", &["l2sm-api", "l2sm-core"]),
     rule("xtask", &[]),
+    rule("l2sm-cluster", &[]),
     top("l2sm-tests"),
     top("l2sm-benches"),
 ];

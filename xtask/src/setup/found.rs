@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{command, workspace};
 
 /// Programs that the tests and the demo call, and the Debian package of each.
-pub(super) const PROGRAMS: [(&str, &str); 10] = [
+pub(super) const PROGRAMS: [(&str, &str); 16] = [
     ("ip", "iproute2"),
     ("bpftool", "bpftool"),
     ("ping", "iputils-ping"),
@@ -18,6 +18,12 @@ pub(super) const PROGRAMS: [(&str, &str); 10] = [
     ("git", "git"),
     ("nft", "nftables"),
     ("ovs-vswitchd", "openvswitch-switch"),
+    ("etcd", "etcd-server"),
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("busybox", "busybox-static"),
+    ("/usr/lib/cni/ptp", "containernetworking-plugins"),
 ];
 
 /// Debian packages that bpf-linker is built with.

@@ -7,6 +7,9 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity as Keys};
 
 use super::files::{PemFault, read, read_certificates, read_key};
 
+/// What rustls says before the name of an alert (RFC 8446 section 6.2) that the other side sent.
+const ALERT: &str = "received fatal alert: ";
+
 /// The files with which a program proves who it is, and checks who a controller is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFiles {
@@ -48,16 +51,16 @@ impl ClientFiles {
         Ok(config.identity(Keys::from_pem(cert, key)))
     }
 
+    /// Whether `why`, the end of an attempt to connect, is that the server does not accept the
+    /// certificate.
+    pub fn is_refused(why: &(dyn StdError + 'static)) -> bool {
+        causes(why).contains(ALERT)
+    }
+
     /// What `why`, the end of an attempt to connect, means: what is wrong and what helps. `None`: it
     /// has nothing to do with TLS.
     pub fn explain(&self, why: &(dyn StdError + 'static)) -> Option<String> {
-        let mut said = String::new();
-        let mut cause = Some(why);
-        while let Some(this) = cause {
-            said = format!("{said}\n{this}");
-            cause = this.source();
-        }
-        self.explain_text(&said)
+        self.explain_text(&causes(why))
     }
 
     fn explain_text(&self, said: &str) -> Option<String> {
@@ -69,7 +72,7 @@ impl ClientFiles {
             let (_, rest) = said.split_once(marker)?;
             rest.lines().next()
         };
-        if let Some(alert) = after("received fatal alert: ") {
+        if let Some(alert) = after(ALERT) {
             // Layers above rustls quote its words.
             let end = alert.find(|letter: char| !letter.is_ascii_alphanumeric());
             return Some(self.explain_alert(end.map_or(alert, |end| alert.split_at(end).0)));
@@ -120,6 +123,17 @@ impl ClientFiles {
         }
         format!("the controller's certificate is not accepted: {fault}")
     }
+}
+
+/// What an error and those below it say, a line each.
+fn causes(why: &(dyn StdError + 'static)) -> String {
+    let mut said = String::new();
+    let mut cause = Some(why);
+    while let Some(this) = cause {
+        said = format!("{said}\n{this}");
+        cause = this.source();
+    }
+    said
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Upstream's intrusion detection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ids {
     /// Switched on.
@@ -32,6 +33,7 @@ pub struct Ids {
 
 /// Where rules come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RuleSource {
     /// Its name.
@@ -49,6 +51,7 @@ pub struct RuleSource {
 
 /// An object by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NameRef {
     /// Its name.

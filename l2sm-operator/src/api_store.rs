@@ -1,0 +1,401 @@
+//! The hub's store on a cluster: what it writes goes to the API server.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Node as ApiNode;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::DynamicObject,
+};
+use l2sm_api::objects::{API_VERSION, Kind, L2Attachment, L2Network, L2Node, L2NodeSpec, Object};
+use l2sm_controller::{
+    catalog::ObjectRef,
+    store::{Batch, Contents, Meta, Store, StoreError},
+};
+use l2sm_core::{model::ObjectKey, vni_plan::VNI_CHOSEN_MAX};
+use serde_json::{Value, json};
+use tokio::{runtime::Handle, time::timeout};
+
+use crate::{
+    lease::Permit,
+    stored::{POD_UID, Stored, resource, version_of},
+};
+
+/// In whose name fields are written.
+pub const MANAGER: &str = "l2sm-operator";
+/// How long a request may take.
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// Versions of objects that were written here: what the watch shows of older ones is old news.
+#[derive(Clone, Debug, Default)]
+pub struct Written(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Written {
+    /// Whether a version of the object `uid` is older than what was written.
+    pub fn is_old(&self, uid: &str, version: u64) -> bool {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(uid).is_some_and(|written| version < *written)
+    }
+
+    /// The watch has seen the end of the object `uid`.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    fn note(&self, uid: &str, version: u64) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(uid.to_owned(), version);
+    }
+}
+
+/// A cluster as the hub's store, for one term of this process as the holder of the Lease.
+pub struct ApiStore {
+    client: Client,
+    runtime: Handle,
+    permit: Permit,
+    written: Written,
+    /// Where nodes may have VTEPs besides at their own addresses.
+    vtep_cidrs: Vec<IpNet>,
+    contents: Contents,
+    uids: BTreeMap<String, String>,
+    nodes: BTreeMap<String, L2NodeSpec>,
+}
+
+/// What a term begins with.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// UID of namespace `kube-system`.
+    pub source: String,
+    /// The Lease's transitions.
+    pub epoch: u64,
+    /// Where nodes may have VTEPs besides at their own addresses.
+    pub vtep_cidrs: Vec<IpNet>,
+}
+
+impl ApiStore {
+    /// The store of a term. `objects` are all that there are, read after the Lease was taken.
+    ///
+    /// # Errors
+    /// An object has no JSON form.
+    pub fn new(
+        client: Client,
+        permit: Permit,
+        written: Written,
+        ground: Ground,
+        objects: Vec<Object>,
+    ) -> Result<Self, StoreError> {
+        let mut last_vni = 0;
+        let (mut rows, mut uids, mut nodes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for mut object in objects {
+            let key = reference(&object).to_string();
+            "1".clone_into(&mut object.metadata_mut().resource_version);
+            uids.insert(key.clone(), object.metadata().uid.clone());
+            if let Object::L2Network(network) = &object {
+                let vni = network.status.as_ref().and_then(|status| status.vni);
+                last_vni = last_vni.max(vni.filter(|vni| *vni > VNI_CHOSEN_MAX).unwrap_or(0));
+            }
+            if let Object::L2Node(node) = &object {
+                nodes.insert(node.metadata.name.clone(), node.spec.clone());
+            }
+            let json = object
+                .to_json()
+                .map_err(|why| StoreError::Object { key: key.clone(), why: why.to_string() })?;
+            rows.push((key, json));
+        }
+        let meta = Meta { source: ground.source, epoch: ground.epoch, revision: 1, last_vni };
+        let contents = Contents { meta, objects: rows };
+        let (runtime, vtep_cidrs) = (Handle::current(), ground.vtep_cidrs);
+        Ok(Self { client, runtime, permit, written, vtep_cidrs, contents, uids, nodes })
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
+        if !self.permit.holds() {
+            let why =
+                "cannot write: the lease could not be renewed, the API server does not answer";
+            return Err(StoreError::Away(why.to_owned()));
+        }
+        let mut completed = Vec::new();
+        for (key, json) in &batch.put {
+            completed.extend(self.put(key, json).await?);
+        }
+        for key in &batch.remove {
+            self.remove(key).await?;
+        }
+        Ok(completed)
+    }
+
+    async fn put(&mut self, key: &str, json: &str) -> Result<Option<Object>, StoreError> {
+        let unreadable = |why: serde_json::Error| StoreError::Object {
+            key: key.to_owned(),
+            why: why.to_string(),
+        };
+        let kind = key.split('/').next().unwrap_or_default();
+        if kind == Kind::L2Attachment.name() {
+            let attachment: L2Attachment = serde_json::from_str(json).map_err(unreadable)?;
+            return self.create_attachment(key, &attachment).await.map(Some);
+        }
+        if kind == Kind::L2Network.name() {
+            let network: L2Network = serde_json::from_str(json).map_err(unreadable)?;
+            self.number_network(&network).await?;
+            return Ok(None);
+        }
+        if kind == Kind::L2Node.name() {
+            let node: L2Node = serde_json::from_str(json).map_err(unreadable)?;
+            return self.put_node(key, node).await;
+        }
+        Err(StoreError::Refused(format!("{key} is written with kubectl here")))
+    }
+
+    /// The object is the allocation: its addresses are in the call that creates it.
+    async fn create_attachment(
+        &mut self,
+        key: &str,
+        attachment: &L2Attachment,
+    ) -> Result<Object, StoreError> {
+        let (metadata, spec) = (&attachment.metadata, &attachment.spec);
+        let pod_uid = metadata.labels.get(POD_UID).map(String::as_str).unwrap_or_default();
+        let raw = json!({
+            "apiVersion": API_VERSION,
+            "kind": Kind::L2Attachment.name(),
+            "metadata": {
+                "name": metadata.name,
+                "namespace": metadata.namespace,
+                "labels": metadata.labels,
+                "ownerReferences": [{
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "name": spec.pod.as_deref().unwrap_or_default(),
+                    "uid": pod_uid,
+                }],
+            },
+            "spec": spec,
+        });
+        let raw: DynamicObject = read_json(key, raw)?;
+        let api = self.api(Kind::L2Attachment, &metadata.namespace);
+        let parameters =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let created = request("create", key, api.create(&parameters, &raw)).await?;
+        self.completed(key, Kind::L2Attachment, created)
+    }
+
+    async fn number_network(&self, network: &L2Network) -> Result<(), StoreError> {
+        let (key, vni) = (network.metadata.key(), network.status.as_ref().and_then(|it| it.vni));
+        let api = self.api(Kind::L2Network, &key.namespace);
+        // What the schema requires of a status is filled in by its defaults.
+        let patch = json!({"metadata": {"uid": network.metadata.uid}, "status": {"vni": vni}});
+        let name = format!("L2Network {key}");
+        let parameters =
+            PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let patch = Patch::Merge(&patch);
+        let patched = api.patch_status(&key.name, &parameters, &patch);
+        let patched = request("write the VNI of", &name, patched).await?;
+        self.written.note(&network.metadata.uid, version_of(&patched.metadata));
+        Ok(())
+    }
+
+    /// Writes what is new of a node: its status is written with all the others.
+    async fn put_node(&mut self, key: &str, node: L2Node) -> Result<Option<Object>, StoreError> {
+        let name = node.metadata.name.clone();
+        if self.nodes.get(&name) == Some(&node.spec) {
+            return Ok(None);
+        }
+        let nodes: Api<ApiNode> = Api::all(self.client.clone());
+        let owner = request("read node", &name, nodes.get_opt(&name)).await?;
+        let Some(owner) = owner else {
+            return Err(StoreError::Refused(format!("there is no node {name} in the cluster")));
+        };
+        check_vteps(&node, &owner, &self.vtep_cidrs)?;
+        let patch = json!({
+            "apiVersion": API_VERSION,
+            "kind": Kind::L2Node.name(),
+            "metadata": {
+                "name": name,
+                "ownerReferences": [{
+                    "apiVersion": "v1",
+                    "kind": "Node",
+                    "name": name,
+                    "uid": owner.metadata.uid.unwrap_or_default(),
+                }],
+            },
+            "spec": node.spec,
+        });
+        let api = self.api(Kind::L2Node, "");
+        let parameters = PatchParams::apply(MANAGER).force();
+        let patch = Patch::Apply(&patch);
+        let patched = api.patch(&name, &parameters, &patch);
+        let patched = request("write", key, patched).await?;
+        let completed = self.completed(key, Kind::L2Node, patched)?;
+        self.nodes.insert(name, node.spec.clone());
+        // Its status here is what the agent said, not what is shown there.
+        let Object::L2Node(stored) = completed else { return Ok(None) };
+        Ok(Some(Object::L2Node(Box::new(L2Node { status: node.status, ..*stored }))))
+    }
+
+    async fn remove(&mut self, key: &str) -> Result<(), StoreError> {
+        let (kind, at) = split(key);
+        let Some(kind) = kind else { return Ok(()) };
+        let uid = self.uids.get(key).cloned();
+        let parameters = DeleteParams {
+            preconditions: uid
+                .clone()
+                .map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let api = self.api(kind, &at.namespace);
+        let deleted = timeout(REQUEST, api.delete(&at.name, &parameters)).await;
+        match deleted {
+            Ok(Ok(_)) => {}
+            // Gone already, or another one of that name.
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
+            Ok(Err(why)) => return Err(failed("delete", key, &why)),
+            Err(_late) => return Err(late("delete", key)),
+        }
+        if let Some(uid) = uid {
+            self.written.note(&uid, u64::MAX);
+        }
+        drop(self.uids.remove(key));
+        if kind == Kind::L2Node {
+            drop(self.nodes.remove(&at.name));
+        }
+        Ok(())
+    }
+
+    fn completed(
+        &mut self,
+        key: &str,
+        kind: Kind,
+        raw: DynamicObject,
+    ) -> Result<Object, StoreError> {
+        let stored = Stored::read(kind, raw);
+        self.written.note(&stored.uid, stored.version);
+        self.uids.insert(key.to_owned(), stored.uid);
+        stored.object.map_err(|why| StoreError::Object { key: key.to_owned(), why })
+    }
+
+    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        let (client, resource) = (self.client.clone(), resource(kind));
+        if kind.is_namespaced() {
+            Api::namespaced_with(client, namespace, &resource)
+        } else {
+            Api::all_with(client, &resource)
+        }
+    }
+}
+
+impl Store for ApiStore {
+    fn load(&self) -> Result<Contents, StoreError> {
+        Ok(self.contents.clone())
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
+        let runtime = self.runtime.clone();
+        runtime.block_on(Box::pin(self.write(batch)))
+    }
+}
+
+/// A VTEP address is one of the Node's own, or in a range that the administrator named.
+fn check_vteps(node: &L2Node, owner: &ApiNode, cidrs: &[IpNet]) -> Result<(), StoreError> {
+    let addresses = owner.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let own: Vec<_> =
+        addresses.filter_map(|line| line.address.parse::<std::net::IpAddr>().ok()).collect();
+    let stranger = node
+        .spec
+        .vtep_addresses
+        .iter()
+        .find(|vtep| !own.contains(vtep) && !cidrs.iter().any(|cidr| cidr.contains(*vtep)));
+    let Some(stranger) = stranger else { return Ok(()) };
+    let name = &node.metadata.name;
+    Err(StoreError::Refused(format!(
+        "VTEP address {stranger} is none of node {name}'s addresses, and in no --vtep-cidr of the operator"
+    )))
+}
+
+fn reference(object: &Object) -> ObjectRef {
+    ObjectRef::new(object.kind(), object.metadata().key())
+}
+
+/// Kind and key of a store's key.
+fn split(key: &str) -> (Option<Kind>, ObjectKey) {
+    let mut parts = key.splitn(3, '/');
+    let mut next = || parts.next().unwrap_or_default();
+    let kind = Kind::find(next()).ok();
+    (kind, ObjectKey::new(next(), next()))
+}
+
+async fn request<T>(
+    verb: &str,
+    key: &str,
+    sent: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, StoreError> {
+    match timeout(REQUEST, sent).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(why)) => Err(failed(verb, key, &why)),
+        Err(_late) => Err(late(verb, key)),
+    }
+}
+
+fn failed(verb: &str, key: &str, why: &kube::Error) -> StoreError {
+    if let kube::Error::Api(status) = why
+        && (400..500).contains(&status.code)
+        && status.code != 429
+    {
+        return StoreError::Refused(format!("cannot {verb} {key}: {}", status.message));
+    }
+    StoreError::Away(format!("cannot {verb} {key}: {why}"))
+}
+
+fn late(verb: &str, key: &str) -> StoreError {
+    StoreError::Away(format!("cannot {verb} {key}: the API server does not answer"))
+}
+
+fn read_json(key: &str, value: Value) -> Result<DynamicObject, StoreError> {
+    serde_json::from_value(value)
+        .map_err(|why| StoreError::Object { key: key.to_owned(), why: why.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(vteps: &[&str]) -> L2Node {
+        serde_json::from_value(json!({
+            "apiVersion": API_VERSION, "kind": "L2Node", "metadata": {"name": "n1"},
+            "spec": {"vtepAddresses": vteps, "udpPort": 7000, "underlayMTU": 1500},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_vtep_address_is_the_nodes_own_or_in_a_named_range() {
+        let owner: ApiNode = serde_json::from_value(json!({
+            "metadata": {"name": "n1"},
+            "status": {"addresses": [
+                {"type": "InternalIP", "address": "192.0.2.1"},
+                {"type": "Hostname", "address": "n1"},
+            ]},
+        }))
+        .unwrap();
+        let cidrs: Vec<IpNet> = vec!["198.51.100.0/24".parse().unwrap()];
+        assert!(check_vteps(&node(&["192.0.2.1"]), &owner, &[]).is_ok());
+        assert!(check_vteps(&node(&["192.0.2.1", "198.51.100.7"]), &owner, &cidrs).is_ok());
+        for strange in ["192.0.2.2", "198.51.101.1"] {
+            let why = check_vteps(&node(&[strange]), &owner, &cidrs).unwrap_err().to_string();
+            assert!(why.contains(strange) && why.contains("n1"), "{why}");
+        }
+    }
+
+    #[test]
+    fn keys_of_a_store_are_split_again() {
+        for kind in Kind::ALL {
+            let namespace = if kind.is_namespaced() { "shop" } else { "" };
+            let at = ObjectKey::new(namespace, "a.b");
+            assert_eq!(split(&ObjectRef::new(kind, at.clone()).to_string()), (Some(kind), at));
+        }
+    }
+}

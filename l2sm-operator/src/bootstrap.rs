@@ -1,0 +1,178 @@
+//! A node's first certificate: for a token that proves on which node its pod is.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
+    core::v1::Pod,
+};
+use kube::{Api, Client, api::PostParams};
+use l2sm_api::grpc::{
+    tls::{Identity, Role},
+    v1::{SignReply, SignRequest, bootstrap_server::Bootstrap},
+};
+use l2sm_controller::service::{Access, Peer};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use tracing::{info, warn};
+
+use crate::{metrics::Metrics, trust::Authority};
+
+/// Whom a token must be for.
+const AUDIENCE: &str = "l2sm";
+/// Longest token, bytes.
+const TOKEN_MAX: usize = 16 << 10;
+
+/// Signs nodes' keys.
+#[derive(Clone)]
+pub struct BootstrapService {
+    /// The API server.
+    pub client: Client,
+    /// The agents' service account, as `system:serviceaccount:NAMESPACE:NAME`.
+    pub account: String,
+    /// The authority.
+    pub authority: watch::Receiver<Arc<Authority>>,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+}
+
+#[tonic::async_trait]
+impl Bootstrap for BootstrapService {
+    async fn sign(&self, request: Request<SignRequest>) -> Result<Response<SignReply>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let SignRequest { token, csr } = request.into_inner();
+        let node = if token.is_empty() {
+            node_of_peer(peer.as_ref())?
+        } else {
+            self.node_of_token(token).await?
+        };
+        let authority = Arc::clone(&self.authority.borrow());
+        let certificate = authority.sign_node(&csr, &node, OffsetDateTime::now_utc());
+        let certificate =
+            certificate.map_err(|why| Status::invalid_argument(format!("{why:#}")))?;
+        self.metrics.signed.fetch_add(1, Ordering::Relaxed);
+        info!(node, "certificate signed");
+        Ok(Response::new(SignReply { certificate, authorities: authority.bundle() }))
+    }
+}
+
+impl BootstrapService {
+    /// The node on which the token's pod is.
+    async fn node_of_token(&self, token: String) -> Result<String, Status> {
+        let refuse = |why: String| {
+            warn!("a token is refused: {why}");
+            Status::unauthenticated(format!("the token is refused: {why}"))
+        };
+        if token.len() > TOKEN_MAX {
+            return Err(refuse("it is too long".to_owned()));
+        }
+        let review = TokenReview {
+            spec: TokenReviewSpec { token, audiences: Some(vec![AUDIENCE.to_owned()]) },
+            ..TokenReview::default()
+        };
+        let api: Api<TokenReview> = Api::all(self.client.clone());
+        let reviewed = api.create(&PostParams::default(), &review).await.map_err(|why| {
+            warn!(%why, "cannot review a token");
+            Status::unavailable("cannot ask the API server about the token")
+        })?;
+        let status = reviewed.status.unwrap_or_default();
+        if status.authenticated != Some(true) {
+            let why = status.error.unwrap_or_default();
+            let why = why.lines().next().unwrap_or_default();
+            return Err(refuse(format!("it is no token for audience {AUDIENCE:?}: {why}")));
+        }
+        if !status.audiences.iter().flatten().any(|audience| audience == AUDIENCE) {
+            return Err(refuse(format!("it is not for audience {AUDIENCE:?}")));
+        }
+        let user = status.user.unwrap_or_default();
+        let pod = bound_pod(&user, &self.account).map_err(refuse)?;
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        let found = api.get_opt(&pod.name).await.map_err(|why| {
+            warn!(%why, "cannot ask for a token's pod");
+            Status::unavailable("cannot ask the API server for the token's pod")
+        })?;
+        let found = found.filter(|found| found.metadata.uid.as_ref() == Some(&pod.uid));
+        let node = found.and_then(|found| found.spec?.node_name);
+        node.ok_or_else(|| refuse(format!("its pod {} is gone, or on no node", pod.name)))
+    }
+}
+
+/// The pod to which a token is bound.
+#[derive(Debug, PartialEq, Eq)]
+struct BoundPod {
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+/// The pod of the agents' service account that a reviewed token is bound to.
+fn bound_pod(user: &UserInfo, account: &str) -> Result<BoundPod, String> {
+    let name = user.username.as_deref().unwrap_or_default();
+    if name != account {
+        return Err(format!("it is {name:?}'s; expected {account:?}'s"));
+    }
+    let namespace = account.split(':').nth(2).unwrap_or_default().to_owned();
+    let none = BTreeMap::new();
+    let extra = user.extra.as_ref().unwrap_or(&none);
+    let text = |key: &str| extra.get(key).and_then(|values| values.first()).cloned();
+    let pod = text("authentication.kubernetes.io/pod-name");
+    let uid = text("authentication.kubernetes.io/pod-uid");
+    match (pod, uid) {
+        (Some(name), Some(uid)) => Ok(BoundPod { namespace, name, uid }),
+        _ => Err("it is bound to no pod; expected a projected token".to_owned()),
+    }
+}
+
+/// The node that the caller's certificate names.
+fn node_of_peer(peer: Option<&Peer>) -> Result<String, Status> {
+    match peer.map(|peer| &peer.access) {
+        Some(Access::Proven(Identity { role: Role::Node, name })) => Ok(name.clone()),
+        _ => Err(Status::unauthenticated("a token is required, or a node's certificate")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = "system:serviceaccount:l2sm-system:l2sm-agent";
+
+    fn user(name: &str, extra: &[(&str, &str)]) -> UserInfo {
+        let extra = extra.iter().map(|(key, value)| {
+            (format!("authentication.kubernetes.io/{key}"), vec![(*value).to_owned()])
+        });
+        UserInfo {
+            username: Some(name.to_owned()),
+            extra: Some(extra.collect()),
+            ..UserInfo::default()
+        }
+    }
+
+    #[test]
+    fn a_token_must_be_the_agents_and_bound_to_a_pod() {
+        let bound = [("pod-name", "p"), ("pod-uid", "u")];
+        let expected =
+            BoundPod { namespace: "l2sm-system".into(), name: "p".into(), uid: "u".into() };
+        assert_eq!(bound_pod(&user(ACCOUNT, &bound), ACCOUNT), Ok(expected));
+        let other = "system:serviceaccount:default:default";
+        let why = bound_pod(&user(other, &bound), ACCOUNT).unwrap_err();
+        assert!(why.contains(other), "{why}");
+        assert!(bound_pod(&user(ACCOUNT, &bound[..1]), ACCOUNT).is_err());
+    }
+
+    #[test]
+    fn without_token_a_nodes_certificate_speaks() {
+        let peer = |access| Peer { address: None, access };
+        let node = peer(Access::Proven("l2sm://node/n1".parse().unwrap()));
+        assert_eq!(node_of_peer(Some(&node)).unwrap(), "n1");
+        let admin = peer(Access::Proven("l2sm://admin/n1".parse().unwrap()));
+        for refused in [Some(&admin), None] {
+            let why = node_of_peer(refused).unwrap_err();
+            assert_eq!(why.code(), tonic::Code::Unauthenticated);
+        }
+    }
+}

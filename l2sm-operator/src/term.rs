@@ -1,0 +1,297 @@
+//! One term of this process as the holder of the Lease: it follows the cluster, makes attachments,
+//! and shows what is.
+
+mod pods;
+mod show;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use ipnet::IpNet;
+use kube::{Api, Client, api::ListParams, core::DynamicObject};
+use l2sm_api::objects::{Kind, Object};
+use l2sm_controller::{catalog::ObjectRef, distribute::on_hub, hub::Hub};
+use l2sm_core::model::ObjectKey;
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tracing::{info, warn};
+
+use crate::{
+    api_store::{ApiStore, Ground, Written},
+    cluster::{Cluster, News},
+    lease::Permit,
+    metrics::Metrics,
+    stored::{Stored, resource},
+    watch::Seen,
+    wishes::{NetworkSeen, Problem},
+    writer::{self, Write},
+};
+
+/// How often statuses are looked at, at most.
+const SHOW: Duration = Duration::from_secs(1);
+/// How soon what could not be done is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How long agents may take to come from the holder before.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How this operator works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// UID of namespace `kube-system`.
+    pub source: String,
+    /// Where nodes may have VTEPs besides at their own addresses.
+    pub vtep_cidrs: Vec<IpNet>,
+    /// Networks are looked up in all namespaces.
+    pub compat_lookup: bool,
+    /// It keeps a NAD for each network.
+    pub keep_nads: bool,
+}
+
+/// One term.
+pub struct Term {
+    /// The objects, distributed to agents.
+    pub hub: Arc<Hub>,
+    client: Client,
+    settings: Settings,
+    written: Written,
+    metrics: Arc<Metrics>,
+    writes: mpsc::UnboundedSender<Write>,
+    failures: mpsc::UnboundedReceiver<String>,
+    activity: watch::Receiver<u64>,
+    networks: BTreeMap<ObjectKey, NetworkSeen>,
+    /// Pods that do not have all that they ask for, and why.
+    troubled: BTreeMap<ObjectKey, Vec<Problem>>,
+    /// Objects that could not be taken over yet.
+    unseen: BTreeSet<ObjectRef>,
+    shown: show::Shown,
+    /// Until then agents may still be on their way from the holder before.
+    grace: Instant,
+    show_next: Instant,
+    retry_next: Instant,
+}
+
+impl Term {
+    /// Begins a term: reads all objects of ours after the Lease was taken.
+    ///
+    /// # Errors
+    /// The API server cannot be read from.
+    pub async fn begin(
+        client: Client,
+        permit: Permit,
+        settings: Settings,
+        epoch: u64,
+        cluster: &mut Cluster,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let written = Written::default();
+        let mut objects = Vec::new();
+        for kind in Kind::ALL {
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
+            let listed = api.list(&ListParams::default()).await;
+            let listed = listed.with_context(|| format!("cannot list {kind}s"))?;
+            let listed = listed.items.into_iter().map(|raw| Stored::read(kind, raw));
+            let listed: Vec<_> = listed.collect();
+            objects.extend(listed.iter().filter_map(worldly));
+            cluster.take(Seen::Ours(kind, crate::watch::Change::All(listed)));
+        }
+        let ground = Ground {
+            source: settings.source.clone(),
+            epoch,
+            vtep_cidrs: settings.vtep_cidrs.clone(),
+        };
+        let store =
+            ApiStore::new(client.clone(), permit.clone(), written.clone(), ground, objects)?;
+        let hub = tokio::task::spawn_blocking(|| Hub::open(Box::new(store))).await??;
+        let hub = Arc::new(hub.of_operator());
+        let (writes, failures) = writer::start(client.clone(), permit, Arc::clone(&metrics));
+        let activity = hub.activity();
+        // Everything is news to a new holder.
+        cluster.news = News {
+            ours: cluster.ours.keys().map(|reference| (reference.clone(), None)).collect(),
+            pods: cluster.pods.keys().cloned().collect(),
+            ended: BTreeSet::new(),
+            surroundings: true,
+        };
+        let mut shown = show::Shown::default();
+        shown.make_due();
+        Ok(Self {
+            hub,
+            client,
+            settings,
+            written,
+            metrics,
+            writes,
+            failures,
+            activity,
+            networks: BTreeMap::new(),
+            troubled: BTreeMap::new(),
+            unseen: BTreeSet::new(),
+            shown,
+            grace: Instant::now() + GRACE,
+            show_next: Instant::now(),
+            retry_next: Instant::now(),
+        })
+    }
+
+    /// Does what is due.
+    pub async fn step(&mut self, cluster: &mut Cluster) {
+        let mut news = cluster.take_news();
+        let unseen = std::mem::take(&mut self.unseen);
+        news.ours.extend(unseen.into_iter().map(|reference| (reference, None)));
+        self.observe(cluster, &news).await;
+        let mut due = news.pods.clone();
+        let networks_changed = news.ours.keys().any(|object| object.kind == Kind::L2Network);
+        if networks_changed {
+            self.see_networks(cluster);
+        }
+        if networks_changed || news.surroundings {
+            due.extend(cluster.pods.keys().cloned());
+        }
+        for object in news.ours.keys().filter(|object| object.kind == Kind::L2Attachment) {
+            due.extend(self.pod_of(cluster, &object.key));
+        }
+        let now = Instant::now();
+        if now >= self.retry_next {
+            due.extend(self.troubled.keys().cloned());
+            self.retry_next = now + RETRY;
+        }
+        self.reconcile(cluster, &due, &news).await;
+        while let Ok(subject) = self.failures.try_recv() {
+            self.shown.forget(&subject);
+        }
+        let now = Instant::now();
+        if self.shown.is_due() && now >= self.show_next {
+            self.show_next = now + SHOW;
+            self.show(cluster).await;
+        }
+    }
+
+    /// Waits until something is due.
+    pub async fn wait(&mut self, cluster: &mut Cluster, seen: &mut mpsc::Receiver<Seen>) -> bool {
+        let show = self.shown.is_due();
+        let due = if show { self.show_next } else { Instant::now() + Duration::from_secs(30) };
+        let due = if self.troubled.is_empty() { due } else { due.min(self.retry_next) };
+        tokio::select! {
+            change = seen.recv() => {
+                let Some(change) = change else { return false };
+                cluster.take(change);
+                while let Ok(change) = seen.try_recv() {
+                    cluster.take(change);
+                }
+                self.shown.make_due();
+            }
+            changed = self.activity.changed() => {
+                if changed.is_err() {
+                    return false;
+                }
+                self.shown.make_due();
+            }
+            failure = self.failures.recv() => {
+                if let Some(subject) = failure {
+                    self.shown.forget(&subject);
+                }
+            }
+            () = tokio::time::sleep_until(due) => {}
+        }
+        true
+    }
+
+    /// Has the hub follow what changed.
+    async fn observe(&mut self, cluster: &Cluster, news: &News) {
+        let catalog = self.hub.catalog();
+        let (mut puts, mut gone) = (Vec::new(), Vec::new());
+        for (reference, ended) in &news.ours {
+            if let Some(uid) = ended {
+                self.written.forget(uid);
+                self.shown.end(uid);
+            }
+            match cluster.ours.get(reference) {
+                Some(stored) if self.written.is_old(&stored.uid, stored.version) => {}
+                Some(stored) => puts.extend(worldly(stored)),
+                None => {
+                    let held = catalog.metadata(reference).map(|held| &held.uid);
+                    if held.is_some() && held == ended.as_ref() {
+                        gone.push(reference.clone());
+                    }
+                }
+            }
+        }
+        if puts.is_empty() && gone.is_empty() {
+            return;
+        }
+        let networks: Vec<_> = puts
+            .iter()
+            .filter(|object| object.kind() == Kind::L2Network)
+            .map(|object| ObjectRef::new(Kind::L2Network, object.metadata().key()))
+            .collect();
+        if let Err(why) = on_hub(&self.hub, move |hub| hub.observe(puts, &gone)).await {
+            warn!(%why, "a network waits for its VNI");
+            self.unseen.extend(networks);
+            self.retry_next = Instant::now() + RETRY;
+        }
+    }
+
+    fn see_networks(&mut self, cluster: &Cluster) {
+        let networks = cluster.ours.values().filter(|it| it.reference.kind == Kind::L2Network);
+        self.networks = networks
+            .map(|stored| {
+                let network = match &stored.object {
+                    Ok(Object::L2Network(network)) => Ok(network.clone()),
+                    Ok(_) => Err("it is no L2Network".to_owned()),
+                    Err(why) => Err(why.clone()),
+                };
+                let seen = NetworkSeen { network, deleting: stored.deleting };
+                (stored.reference.key.clone(), seen)
+            })
+            .collect();
+    }
+
+    /// The pod of an attachment.
+    fn pod_of(&self, cluster: &Cluster, attachment: &ObjectKey) -> Option<ObjectKey> {
+        let reference = ObjectRef::new(Kind::L2Attachment, attachment.clone());
+        let stored = cluster.ours.get(&reference)?;
+        let Ok(Object::L2Attachment(held)) = &stored.object else { return None };
+        Some(ObjectKey::new(attachment.namespace.as_str(), held.spec.pod.as_deref()?))
+    }
+
+    fn send(&self, write: Write) {
+        if self.writes.send(write).is_err() {
+            warn!("the writer has ended");
+        }
+    }
+
+    /// Says how many there are of what.
+    fn count(&self) {
+        let status = self.hub.status();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let agents = status.nodes.iter().filter(|node| node.connected).count();
+        self.metrics.networks.store(number(status.networks), Ordering::Relaxed);
+        self.metrics.attachments.store(number(status.attachments), Ordering::Relaxed);
+        self.metrics.agents.store(number(agents), Ordering::Relaxed);
+        self.metrics.pods_waiting.store(number(self.troubled.len()), Ordering::Relaxed);
+    }
+
+    /// The term is over.
+    pub fn end(self) {
+        info!(epoch = self.hub.epoch(), "the term is over");
+    }
+}
+
+/// An object as part of the world; an attachment that no pod owns is none.
+fn worldly(stored: &Stored) -> Option<Object> {
+    let object = stored.object.as_ref().ok()?;
+    (stored.reference.kind != Kind::L2Attachment || stored.of_pod).then(|| object.clone())
+}
+
+/// A text of a status.
+fn text<'a>(status: &'a Value, field: &str) -> &'a str {
+    status.get(field).and_then(Value::as_str).unwrap_or_default()
+}

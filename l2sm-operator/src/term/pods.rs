@@ -1,0 +1,215 @@
+//! Pods: what they want is made, what ended goes, and what stands in the way is said.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::api::core::v1::Pod as ApiPod;
+use kube::Api;
+use l2sm_api::{grpc::v1::EntryProblem, objects::L2Attachment};
+use l2sm_controller::{distribute::on_hub, place::PodOrder, refusal::Refusal, store::StoreError};
+use l2sm_core::model::ObjectKey;
+use tracing::{info, warn};
+
+use super::Term;
+use crate::{
+    cluster::{Cluster, News},
+    steps::{Step, plan_steps},
+    stored::POD_UID,
+    watched::Pod,
+    wishes::{Place, Problem, Surroundings, read_wishes},
+    writer::Write,
+};
+
+/// Attachments by the UID of their pod, as its container runtime knows it.
+type ByPod = BTreeMap<String, Vec<Arc<L2Attachment>>>;
+
+impl Term {
+    /// Brings the pods that are due to what they want.
+    pub(super) async fn reconcile(
+        &mut self,
+        cluster: &Cluster,
+        due: &BTreeSet<ObjectKey>,
+        news: &News,
+    ) {
+        if due.is_empty() && news.ended.is_empty() && news.ours.is_empty() {
+            return;
+        }
+        let by_pod = self.attachments();
+        for uid in &news.ended {
+            let held = by_pod.get(uid).map_or(&[][..], Vec::as_slice);
+            self.withdraw(held.iter().map(|held| held.metadata.key()).collect()).await;
+        }
+        self.withdraw_orphans(cluster, &by_pod, news).await;
+        for key in due {
+            match cluster.pods.get(key) {
+                Some(pod) => {
+                    let held = by_pod.get(&pod.runtime_uid).map_or(&[][..], Vec::as_slice);
+                    self.reconcile_pod(cluster, pod, held).await;
+                }
+                None => drop(self.troubled.remove(key)),
+            }
+        }
+    }
+
+    fn attachments(&self) -> ByPod {
+        let mut by_pod = ByPod::new();
+        for held in self.hub.catalog().attachments.values() {
+            if let Some(uid) = &held.spec.pod_uid {
+                by_pod.entry(uid.clone()).or_default().push(Arc::clone(held));
+            }
+        }
+        by_pod
+    }
+
+    async fn reconcile_pod(&mut self, cluster: &Cluster, pod: &Pod, held: &[Arc<L2Attachment>]) {
+        let around = Surroundings {
+            networks: &self.networks,
+            namespaces: &cluster.namespaces,
+            nads: &cluster.nads,
+            compat_lookup: self.settings.compat_lookup,
+        };
+        let wishes = read_wishes(pod, around);
+        let refs: Vec<&L2Attachment> = held.iter().map(AsRef::as_ref).collect();
+        let published = Arc::clone(&self.hub.subscribe().borrow());
+        let steps =
+            plan_steps(pod, &wishes, &refs, |key| published.plan.attachment_clash(key).is_some());
+        let mut problems = wishes.problems;
+        // Who is in a network that is to go stays in it until it leaves by itself.
+        problems.retain(|problem| {
+            let has = || held.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
+            problem.reason != "NetworkDeleting" || !has()
+        });
+        for step in steps {
+            match step {
+                Step::Withdraw(key) => {
+                    if !self.withdraw(vec![key]).await {
+                        problems.push(waits(
+                            Place { multus: false, entry: 0 },
+                            None,
+                            "NotReleased",
+                        ));
+                    }
+                }
+                Step::Place(place, order) => {
+                    problems.extend(self.place(place, *order).await);
+                }
+            }
+        }
+        if pod.ended || pod.deleting {
+            problems.clear();
+        }
+        problems.sort_by_key(|problem| problem.place);
+        self.tell(pod, problems);
+    }
+
+    /// Makes one attachment; the result is what stands in its way.
+    async fn place(&mut self, place: Place, order: PodOrder) -> Option<Problem> {
+        let ifname = order.ifname.clone();
+        let told = order.clone();
+        let refusal = match on_hub(&self.hub, move |hub| hub.place(&order)).await {
+            Ok(()) => {
+                let network = told.network.as_ref().map(ToString::to_string).unwrap_or_default();
+                let PodOrder { namespace, pod, node, .. } = &told;
+                info!(pod = format!("{namespace}/{pod}"), ifname, network, node, "attachment made");
+                return None;
+            }
+            Err(refusal) => refusal,
+        };
+        let reason = match &refusal {
+            Refusal::AlreadyExists(_) => "AddressInUse",
+            Refusal::Exhausted(_) => "AddressesExhausted",
+            Refusal::Invalid(_) => "AddressInvalid",
+            Refusal::NotFound(_) => "NetworkNotFound",
+            Refusal::Precondition(_) | Refusal::Store(StoreError::Refused(_)) => "NotAttached",
+            Refusal::Store(why) => {
+                warn!(%why, "an attachment waits");
+                return Some(waits(place, Some(ifname), "Waiting"));
+            }
+        };
+        Some(Problem { place, ifname: Some(ifname), reason, message: refusal.to_string() })
+    }
+
+    /// Removes attachments; the result says whether they are gone.
+    async fn withdraw(&self, keys: Vec<ObjectKey>) -> bool {
+        if keys.is_empty() {
+            return true;
+        }
+        let told: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        match on_hub(&self.hub, move |hub| hub.withdraw(&keys)).await {
+            Ok(()) => {
+                info!(attachments = told.join(", "), "attachments removed");
+                true
+            }
+            Err(why) => {
+                warn!(%why, attachments = told.join(", "), "cannot remove");
+                false
+            }
+        }
+    }
+
+    /// Removes attachments whose pod no watch shows: the API server is asked first, for the watch may
+    /// be behind.
+    async fn withdraw_orphans(&mut self, cluster: &Cluster, by_pod: &ByPod, news: &News) {
+        if news.ours.is_empty() && self.unseen.is_empty() {
+            return;
+        }
+        let live: BTreeSet<_> = cluster.pods.values().map(|pod| pod.runtime_uid.as_str()).collect();
+        let orphans = by_pod.iter().filter(|(uid, _)| !live.contains(uid.as_str()));
+        for (_, held) in orphans {
+            let Some(first) = held.first() else { continue };
+            let uid = first.metadata.labels.get(POD_UID).cloned().unwrap_or_default();
+            let (namespace, pod) =
+                (&first.metadata.namespace, first.spec.pod.as_deref().unwrap_or_default());
+            let api: Api<ApiPod> = Api::namespaced(self.client.clone(), namespace);
+            match api.get_metadata_opt(pod).await {
+                Ok(found)
+                    if found.as_ref().is_some_and(|it| it.metadata.uid.as_ref() == Some(&uid)) => {}
+                Ok(_) => {
+                    self.withdraw(held.iter().map(|held| held.metadata.key()).collect()).await;
+                }
+                Err(why) => warn!(%why, namespace, pod, "cannot ask for a pod"),
+            }
+        }
+    }
+
+    /// Says what stands in a pod's way: to its agent, and in events.
+    fn tell(&mut self, pod: &Pod, problems: Vec<Problem>) {
+        let before = self.troubled.get(&pod.key).map_or(&[][..], Vec::as_slice);
+        let new = problems.iter().filter(|problem| !before.contains(problem));
+        let new: Vec<_> = new.filter(|problem| problem.reason != "Waiting").cloned().collect();
+        for problem in new {
+            let Problem { ifname, reason, message, .. } = problem;
+            let note = ifname.map_or_else(|| message.clone(), |name| format!("{name}: {message}"));
+            info!(pod = %pod.key, reason, note, "a pod is told");
+            self.send(Write::Event {
+                pod: pod.key.clone(),
+                uid: pod.uid.clone(),
+                warning: true,
+                reason: reason.to_owned(),
+                note,
+            });
+        }
+        if let Some(node) = &pod.node {
+            let told = problems.iter().map(|problem| EntryProblem {
+                annotation: problem.place.annotation().into(),
+                entry: u32::try_from(problem.place.entry).unwrap_or(u32::MAX),
+                ifname: problem.ifname.clone().unwrap_or_default(),
+                message: problem.message.clone(),
+            });
+            self.hub.notify(node, &pod.runtime_uid, told.collect());
+        }
+        if problems.is_empty() {
+            drop(self.troubled.remove(&pod.key));
+        } else {
+            drop(self.troubled.insert(pod.key.clone(), problems));
+        }
+    }
+}
+
+/// What waits for the API server alone.
+fn waits(place: Place, ifname: Option<String>, reason: &'static str) -> Problem {
+    let message = "the API server does not answer: trying again".to_owned();
+    Problem { place, ifname, reason, message }
+}

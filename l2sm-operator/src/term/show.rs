@@ -1,0 +1,389 @@
+//! What is shown to users: statuses, conditions, annotations, finalizers. Each is written only when it
+//! is not what was written before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use l2sm_api::{
+    annotation::NetworkStatus,
+    objects::{Condition, ConditionStatus, Kind, L2Attachment, Object},
+};
+use l2sm_controller::{catalog::ObjectRef, distribute::on_hub};
+use l2sm_core::model::ObjectKey;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Term, text};
+use crate::{
+    cluster::Cluster,
+    stored::{POD_UID, Stored},
+    writer::Write,
+};
+
+/// What was written last.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// By the subject of the write.
+    written: BTreeMap<String, Value>,
+    /// Attachments that were Ready once, by UID.
+    attached: BTreeSet<String>,
+    /// Since when networks that are to go are used, by UID.
+    in_use: BTreeMap<String, Timestamp>,
+    due: bool,
+}
+
+impl Shown {
+    pub(super) const fn is_due(&self) -> bool {
+        self.due
+    }
+
+    pub(super) const fn make_due(&mut self) {
+        self.due = true;
+    }
+
+    /// Something was not written after all.
+    pub(super) fn forget(&mut self, subject: &str) {
+        self.written.insert(subject.to_owned(), Value::Null);
+        self.due = true;
+    }
+
+    /// An object is gone.
+    pub(super) fn end(&mut self, uid: &str) {
+        self.attached.remove(uid);
+        self.in_use.remove(uid);
+        self.written.retain(|subject, _| !subject.ends_with(uid));
+    }
+
+    /// Whether `value` is new; `before` is what stands there where nothing was written yet.
+    fn is_new(&mut self, subject: String, value: &Value, before: &Value) -> bool {
+        let held = self.written.entry(subject).or_insert_with(|| before.clone());
+        let is_new = held != value;
+        held.clone_from(value);
+        is_new
+    }
+}
+
+impl Term {
+    /// Writes what is not shown as it is.
+    pub(super) async fn show(&mut self, cluster: &Cluster) {
+        self.shown.due = false;
+        self.count();
+        let listed =
+            on_hub(&self.hub, |hub| Kind::ALL.map(|kind| hub.list(kind, None, None))).await;
+        let users = self.users();
+        let mut attached = Vec::new();
+        for object in listed.into_iter().flatten() {
+            if let Object::L2Attachment(attachment) = &object {
+                attached.push(attachment.as_ref().clone());
+            }
+            self.show_object(cluster, object, &users);
+        }
+        self.show_faults(cluster);
+        self.keep_networks(cluster, &users);
+        self.show_pods(cluster, &attached);
+    }
+
+    /// Pods that use each network.
+    fn users(&self) -> BTreeMap<ObjectKey, BTreeSet<String>> {
+        let mut users: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for held in self.hub.catalog().attachments.values() {
+            let pod = held.spec.pod.as_deref().unwrap_or(&held.metadata.name);
+            let pod = format!("{}/{pod}", held.metadata.namespace);
+            users.entry(held.network()).or_default().insert(pod);
+        }
+        users
+    }
+
+    fn show_object(
+        &mut self,
+        cluster: &Cluster,
+        mut object: Object,
+        users: &BTreeMap<ObjectKey, BTreeSet<String>>,
+    ) {
+        let reference = ObjectRef::new(object.kind(), object.metadata().key());
+        let uid = object.metadata().uid.clone();
+        let stored = cluster.ours.get(&reference).filter(|stored| stored.uid == uid);
+        if let Object::L2Network(_) = &object
+            && stored.is_some_and(|stored| stored.deleting)
+            && let Some(users) = users.get(&reference.key)
+            && let Some(conditions) = object.conditions_mut()
+        {
+            let generation = stored.map(|stored| stored.generation).unwrap_or_default();
+            let since =
+                *self.shown.in_use.entry(uid.clone()).or_insert_with(|| in_use_since(stored));
+            conditions.push(in_use(users, generation, since));
+        }
+        let Some(status) = serde_json::to_value(&object).ok().map(|mut json| shape(&mut json))
+        else {
+            return;
+        };
+        let before = stored.map(|stored| stored.status.clone()).unwrap_or_default();
+        if Instant::now() < self.grace && only_away(&before, &status) {
+            // Its agents are about to come back: they were on the streams of the holder before.
+            self.shown.due = true;
+            return;
+        }
+        let write = Write::Status { object: reference, uid, status: status.clone() };
+        if self.shown.is_new(write.subject(), &status, &before) {
+            self.send(write);
+        }
+    }
+
+    /// Shows what is wrong with objects that cannot be read.
+    fn show_faults(&mut self, cluster: &Cluster) {
+        for stored in cluster.ours.values() {
+            let (reason, message) = match &stored.object {
+                Err(why) => ("Invalid", why.clone()),
+                Ok(_) if stored.reference.kind == Kind::L2Attachment && !stored.of_pod => {
+                    let why = "no pod owns it: attachments are made by the operator, from pods' annotations";
+                    ("NotOurs", why.to_owned())
+                }
+                Ok(_) => continue,
+            };
+            let mut status = stored.status.clone();
+            if !status.is_object() {
+                status = json!({});
+            }
+            let held = status.pointer("/conditions/0");
+            let same = held.is_some_and(|held| {
+                text(held, "reason") == reason && text(held, "message") == message
+            });
+            if same {
+                continue;
+            }
+            let mut ready = Condition::ready(false, reason, message);
+            ready.observed_generation = stored.generation;
+            ready.last_transition_time = Some(now());
+            if stored.reference.kind == Kind::L2Network {
+                status["internalConnectivity"] = json!("Unavailable");
+            }
+            status["conditions"] = json!([ready]);
+            let write = Write::Status {
+                object: stored.reference.clone(),
+                uid: stored.uid.clone(),
+                status: status.clone(),
+            };
+            let told = json!([reason, ready.message]);
+            if self.shown.is_new(write.subject(), &told, &Value::Null) {
+                self.send(write);
+            }
+        }
+    }
+
+    /// Keeps networks while they are used, and their NADs.
+    fn keep_networks(&mut self, cluster: &Cluster, users: &BTreeMap<ObjectKey, BTreeSet<String>>) {
+        let networks = cluster.ours.values().filter(|it| it.reference.kind == Kind::L2Network);
+        for stored in networks {
+            let key = &stored.reference.key;
+            let there = users.contains_key(key);
+            let write = Write::Finalizer { network: key.clone(), uid: stored.uid.clone(), there };
+            let (now, before) = (json!(there), json!(stored.in_use));
+            // A finalizer cannot be added to what is going already.
+            let possible = !(there && stored.deleting);
+            if possible && self.shown.is_new(write.subject(), &now, &before) {
+                self.send(write);
+            }
+            if self.settings.keep_nads && !stored.deleting && stored.object.is_ok() {
+                self.keep_nad(cluster, key, &stored.uid);
+            }
+        }
+    }
+
+    /// A NAD of the network's name, unless somebody else has one there.
+    fn keep_nad(&mut self, cluster: &Cluster, key: &ObjectKey, uid: &str) {
+        let config = json!({
+            "cniVersion": "1.0.0", "name": key.name, "type": "l2sm",
+            "network": key.name, "namespace": key.namespace,
+        });
+        let config = config.to_string();
+        let before = match cluster.nads.get(key) {
+            Some(nad) if nad.owner.as_deref() == Some(uid) => json!(nad.config),
+            Some(_) => return,
+            None => Value::Null,
+        };
+        let write =
+            Write::Nad { network: key.clone(), uid: uid.to_owned(), config: config.clone() };
+        if before != json!(config) && self.shown.is_new(write.subject(), &json!(config), &before) {
+            self.send(write);
+        }
+    }
+
+    /// Tells pods what they are attached to.
+    fn show_pods(&mut self, cluster: &Cluster, attachments: &[L2Attachment]) {
+        let mut by_pod: BTreeMap<&str, Vec<&L2Attachment>> = BTreeMap::new();
+        for held in attachments {
+            let uid = held.metadata.labels.get(POD_UID).map(String::as_str).unwrap_or_default();
+            by_pod.entry(uid).or_default().push(held);
+        }
+        for pod in cluster.pods.values() {
+            let held = by_pod.get(pod.uid.as_str()).map_or(&[][..], Vec::as_slice);
+            let told = pod.network_status.as_deref().unwrap_or_default();
+            let told: Vec<Value> = serde_json::from_str(told).unwrap_or_default();
+            let mut lines = Vec::new();
+            for held in held {
+                let line = status_line(held);
+                let was_told = told.iter().any(|old| text(old, "interface") == held.spec.ifname);
+                let known = self.shown.attached.contains(&held.metadata.uid);
+                if !known && !was_told && !is_ready(held) {
+                    continue;
+                }
+                if !known && !was_told {
+                    self.send(Write::Event {
+                        pod: pod.key.clone(),
+                        uid: pod.uid.clone(),
+                        warning: false,
+                        reason: "Attached".to_owned(),
+                        note: attached_note(held),
+                    });
+                }
+                self.shown.attached.insert(held.metadata.uid.clone());
+                lines.push(line);
+            }
+            if lines == told || pod.ended || (lines.is_empty() && pod.network_status.is_none()) {
+                continue;
+            }
+            let text = (!lines.is_empty()).then(|| Value::Array(lines.clone()).to_string());
+            let write = Write::NetworkStatus { pod: pod.key.clone(), uid: pod.uid.clone(), text };
+            if self.shown.is_new(write.subject(), &Value::Array(lines), &Value::Array(told)) {
+                self.send(write);
+            }
+        }
+    }
+}
+
+/// The condition of a network that somebody wants gone, and that pods use.
+fn in_use(users: &BTreeSet<String>, generation: u64, since: Timestamp) -> Condition {
+    let mut named: Vec<_> = users.iter().take(5).cloned().collect();
+    if let Some(more) = users.len().checked_sub(5).filter(|more| *more > 0) {
+        named.push(format!("and {more} more"));
+    }
+    let message = format!("it goes once no pod uses it: {}", named.join(", "));
+    let mut condition = Condition::new("InUse", ConditionStatus::True, "PodsAttached", message);
+    condition.observed_generation = generation;
+    condition.last_transition_time = Some(since);
+    condition
+}
+
+/// Whether an object that was Ready is not now because agents are not back yet.
+fn only_away(before: &Value, now: &Value) -> bool {
+    let ready = |status: &Value| {
+        let conditions = status.get("conditions").and_then(Value::as_array);
+        let ready = conditions.into_iter().flatten().find(|it| text(it, "type") == "Ready");
+        ready.map(|it| (text(it, "status") == "True", text(it, "reason").to_owned()))
+    };
+    let away = ["Away", "NodeAway", "NodesAway", "Programming", "WaitingForPod", "Connected"];
+    let was_ready = ready(before).is_some_and(|(ready, _)| ready);
+    was_ready && ready(now).is_some_and(|(ready, reason)| !ready && away.contains(&reason.as_str()))
+}
+
+/// Since when that is so: as it is shown, else from now on.
+fn in_use_since(stored: Option<&Stored>) -> Timestamp {
+    let conditions = stored.and_then(|stored| stored.status.get("conditions")?.as_array());
+    let shown = conditions.into_iter().flatten().find(|shown| text(shown, "type") == "InUse");
+    let shown = shown.and_then(|shown| text(shown, "lastTransitionTime").parse().ok());
+    shown.unwrap_or_else(now)
+}
+
+/// The time, in whole seconds.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// The status of an object, without what changes with every revision: that would be written for every
+/// object whenever one changes.
+fn shape(object: &mut Value) -> Value {
+    let mut status = object.get_mut("status").map(Value::take).unwrap_or_default();
+    if let Some(fields) = status.as_object_mut() {
+        drop(fields.remove("revision"));
+        drop(fields.remove("ackedRevision"));
+    }
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        let message = text(condition, "message");
+        if let Some(rest) = message.strip_prefix("revision ")
+            && let Some((_, rest)) = rest.split_once(" is ")
+        {
+            let message = rest.to_owned();
+            condition["message"] = Value::String(message);
+        }
+        if condition.get("lastTransitionTime").is_none() {
+            condition["lastTransitionTime"] = json!(Timestamp::UNIX_EPOCH);
+        }
+    }
+    status
+}
+
+fn is_ready(held: &L2Attachment) -> bool {
+    let conditions = held.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .clone()
+        .any(|condition| condition.kind == "Ready" && condition.status == ConditionStatus::True)
+}
+
+/// One line of `l2sm/network-status`, in Multus' shape.
+fn status_line(held: &L2Attachment) -> Value {
+    let network = held.network();
+    let ips = held.spec.addresses().iter().map(|net| net.addr().to_string()).collect();
+    let status = NetworkStatus {
+        name: format!("{}/{}", network.namespace, network.name),
+        interface: held.spec.ifname.clone(),
+        ips,
+        mac: held.spec.mac.clone().unwrap_or_default(),
+        mtu: held.status.as_ref().and_then(|status| status.mtu),
+        ..NetworkStatus::default()
+    };
+    json!(status)
+}
+
+fn attached_note(held: &L2Attachment) -> String {
+    let network = held.network();
+    let ips =
+        if held.spec.ips.is_empty() { "no address".to_owned() } else { held.spec.ips.join(", ") };
+    let mac = held.spec.mac.as_deref().unwrap_or_default();
+    format!(
+        "{}: network '{}' of namespace '{}', {ips}, {mac}",
+        held.spec.ifname, network.name, network.namespace
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_with_every_revision_is_not_shown() {
+        let status = |revision: u64| {
+            let message = format!("revision {revision} is in the kernel of 2 nodes");
+            let mut ready = Condition::ready(true, "Programmed", message);
+            ready.last_transition_time = Some(Timestamp::UNIX_EPOCH);
+            shape(&mut json!({"status": {"revision": revision, "vni": 7, "conditions": [ready]}}))
+        };
+        assert_eq!(status(3), status(4));
+        assert_eq!(status(3)["conditions"][0]["message"], "in the kernel of 2 nodes");
+        assert_eq!(status(3)["vni"], 7);
+    }
+
+    #[test]
+    fn a_new_holder_waits_for_agents_before_it_says_that_they_are_away() {
+        let status =
+            |ready, reason: &str| json!({"conditions": [Condition::ready(ready, reason, "")]});
+        let was = status(true, "Programmed");
+        assert!(only_away(&was, &status(false, "NodeAway")));
+        assert!(!only_away(&was, &status(false, "AddressInUse")));
+        assert!(!only_away(&was, &status(true, "Programmed")));
+        assert!(!only_away(&status(false, "Programming"), &status(false, "NodeAway")));
+        assert!(!only_away(&Value::Null, &status(false, "NodeAway")));
+    }
+
+    #[test]
+    fn the_same_is_not_written_twice_but_what_failed_is() {
+        let mut shown = Shown::default();
+        let (one, two) = (json!(1), json!(2));
+        assert!(!shown.is_new("s".into(), &one, &one), "it stands there already");
+        assert!(shown.is_new("s".into(), &two, &one));
+        assert!(!shown.is_new("s".into(), &two, &one));
+        shown.forget("s");
+        assert!(shown.is_new("s".into(), &two, &one));
+    }
+}

@@ -1,0 +1,327 @@
+//! Certificates: an authority in a Secret, this server's own certificate, and those of nodes.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use l2sm_api::grpc::tls::{Identity, Role};
+use l2sm_controller::tls::server_config;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+};
+use rustls_pki_types::{
+    CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, pem::PemObject as _,
+};
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tracing::info;
+use uuid::Uuid;
+use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
+
+use crate::api_store::MANAGER;
+
+/// Name of the Secret with the authority, and of the `ConfigMap` with what agents may know of it.
+pub const NAME: &str = "l2sm-ca";
+const CERT: &str = "ca.crt";
+const KEY: &str = "ca.key";
+/// The authority before this one: what it signed stays good.
+const PREVIOUS: &str = "previous.crt";
+/// How long an authority is good.
+const AUTHORITY: Duration = Duration::days(3650);
+/// An authority that ends within this is replaced.
+const ROTATE: Duration = Duration::days(365);
+/// How long this server's certificate is good.
+const SERVER: Duration = Duration::days(30);
+/// How long a node's certificate is good.
+const NODE: Duration = Duration::hours(24);
+/// A clock elsewhere may be behind by this.
+const SKEW: Duration = Duration::hours(1);
+
+/// An authority that signs.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+    previous: Option<String>,
+    ends: OffsetDateTime,
+}
+
+impl Authority {
+    /// The authority in the Secret; it is made where there is none, and replaced before it ends.
+    ///
+    /// # Errors
+    /// The Secret cannot be read or written, or holds something else.
+    pub async fn open(
+        client: &Client,
+        namespace: &str,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<Self> {
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let parameters =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        // Another operator may make or replace it at the same time: then that one's is taken.
+        for _ in 0..5 {
+            let found = secrets.get_opt(NAME).await.context("cannot read the Secret l2sm-ca")?;
+            let written = match found {
+                None => {
+                    info!("making an authority");
+                    secrets.create(&parameters, &secret(namespace, &make(now)?, None)).await
+                }
+                Some(found) => {
+                    let authority = Self::read(&found)?;
+                    if authority.ends - now > ROTATE {
+                        return Ok(authority);
+                    }
+                    info!("making a new authority: the old one ends soon");
+                    let mut new = secret(namespace, &make(now)?, Some(&authority.certificate));
+                    new.metadata.resource_version = found.metadata.resource_version;
+                    secrets.replace(NAME, &parameters, &new).await
+                }
+            };
+            match written {
+                Ok(secret) => return Self::read(&secret),
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(why) => return Err(why).context("cannot write the Secret l2sm-ca"),
+            }
+        }
+        bail!("cannot write the Secret l2sm-ca: others write it all the time")
+    }
+
+    fn read(secret: &Secret) -> anyhow::Result<Self> {
+        let data = secret.data.clone().unwrap_or_default();
+        let text = |name: &str| -> anyhow::Result<Option<String>> {
+            let bytes = data.get(name).map(|bytes| bytes.0.clone());
+            bytes
+                .map(String::from_utf8)
+                .transpose()
+                .with_context(|| format!("Secret l2sm-ca: {name} is no text"))
+        };
+        let need = |name: &str| {
+            text(name)?.with_context(|| {
+                format!("Secret l2sm-ca has no {name}: delete it to have one made")
+            })
+        };
+        let certificate = need(CERT)?;
+        let pair =
+            KeyPair::from_pem(&need(KEY)?).context("Secret l2sm-ca: ca.key is no private key")?;
+        let ends = end_of(&certificate).context("Secret l2sm-ca: ca.crt is no certificate")?;
+        let issuer = Issuer::from_ca_cert_pem(&certificate, pair)
+            .context("Secret l2sm-ca: ca.crt is no authority's certificate")?;
+        Ok(Self { issuer, certificate, previous: text(PREVIOUS)?, ends })
+    }
+
+    /// What others must trust, PEM: this authority and the one before.
+    pub fn bundle(&self) -> String {
+        let previous = self.previous.as_deref().unwrap_or_default();
+        format!("{}\n{previous}", self.certificate.trim_end()).trim_end().to_owned() + "\n"
+    }
+
+    /// Publishes what agents must trust, for their first contact.
+    ///
+    /// # Errors
+    /// The `ConfigMap` cannot be written.
+    pub async fn publish(&self, client: &Client, namespace: &str) -> anyhow::Result<()> {
+        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        let bundle = self.bundle();
+        let held = maps.get_opt(NAME).await.context("cannot read the ConfigMap l2sm-ca")?;
+        let held = held.and_then(|held| held.data).unwrap_or_default();
+        if held.get(CERT) == Some(&bundle) {
+            return Ok(());
+        }
+        let patch = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": NAME}, "data": {CERT: bundle},
+        });
+        let parameters = PatchParams::apply(MANAGER).force();
+        maps.patch(NAME, &parameters, &Patch::Apply(&patch))
+            .await
+            .context("cannot write the ConfigMap l2sm-ca")?;
+        Ok(())
+    }
+
+    /// The TLS of this server, as of `now`: good under the names of the operator's Service, and at
+    /// `address`.
+    ///
+    /// # Errors
+    /// Something cannot be signed.
+    pub fn server(
+        &self,
+        namespace: &str,
+        address: Option<IpAddr>,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<ServerConfig> {
+        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let service = MANAGER;
+        let mut names = vec![
+            service.to_owned(),
+            format!("{service}.{namespace}"),
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.cluster.local"),
+            "localhost".to_owned(),
+            "127.0.0.1".to_owned(),
+            "::1".to_owned(),
+        ];
+        names.extend(address.map(|address| address.to_string()));
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name = named("operator");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.limit(&mut params, now, SERVER);
+        let certificate = params.signed_by(&pair, &self.issuer)?;
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(self.bundle().as_bytes()) {
+            roots.add(root.context("an authority's certificate is damaged")?)?;
+        }
+        let key = PrivateKeyDer::from_pem_slice(pair.serialize_pem().as_bytes())
+            .context("the server's key is damaged")?;
+        Ok(server_config(roots, vec![certificate.der().clone()], key, true)?)
+    }
+
+    /// A certificate for a node's key, PEM. Of the request only the key counts.
+    ///
+    /// # Errors
+    /// It is no request, or the key did not sign it.
+    pub fn sign_node(&self, csr: &[u8], node: &str, now: OffsetDateTime) -> anyhow::Result<String> {
+        let der = CertificateSigningRequestDer::from(csr.to_vec());
+        let mut request = CertificateSigningRequestParams::from_der(&der)
+            .context("csr: it is no certificate signing request")?;
+        let identity = Identity { role: Role::Node, name: node.to_owned() };
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(&format!("node {node}"));
+        params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into()?)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.limit(&mut params, now, NODE);
+        request.params = params;
+        Ok(request.signed_by(&self.issuer)?.pem())
+    }
+
+    fn limit(&self, params: &mut CertificateParams, now: OffsetDateTime, good: Duration) {
+        params.serial_number = Some(serial());
+        params.not_before = now - SKEW;
+        // A certificate that outlives its authority is good for nothing.
+        params.not_after = (now + good).min(self.ends);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+    }
+}
+
+/// Certificate and key of a new authority, PEM.
+fn make(now: OffsetDateTime) -> anyhow::Result<(String, String)> {
+    let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let id = Uuid::new_v4().simple().to_string();
+    let mut params = CertificateParams::default();
+    // A name of its own: two authorities of one name cannot be told apart.
+    params.distinguished_name =
+        named(&format!("l2sm authority {}", id.get(..8).unwrap_or_default()));
+    params.serial_number = Some(serial());
+    params.not_before = now - SKEW;
+    params.not_after = now + AUTHORITY;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&pair)?;
+    Ok((certificate.pem(), pair.serialize_pem()))
+}
+
+fn secret(
+    namespace: &str,
+    (certificate, key): &(String, String),
+    previous: Option<&str>,
+) -> Secret {
+    let mut data = BTreeMap::from([
+        (CERT.to_owned(), ByteString(certificate.clone().into_bytes())),
+        (KEY.to_owned(), ByteString(key.clone().into_bytes())),
+    ]);
+    if let Some(previous) = previous {
+        data.insert(PREVIOUS.to_owned(), ByteString(previous.as_bytes().to_vec()));
+    }
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(NAME.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        data: Some(data),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::OrganizationName, "l2sm");
+    // RFC 5280 appendix A.1: ub-common-name is 64.
+    subject.push(DnType::CommonName, name.chars().take(64).collect::<String>());
+    subject
+}
+
+/// 128 random bits, positive (RFC 5280 section 4.1.2.2).
+fn serial() -> SerialNumber {
+    let mut bytes = *Uuid::new_v4().as_bytes();
+    if let Some(first) = bytes.first_mut() {
+        *first = *first & 0x7f | 0x40;
+    }
+    SerialNumber::from_slice(&bytes)
+}
+
+fn end_of(certificate: &str) -> anyhow::Result<OffsetDateTime> {
+    let (_, pem) = parse_x509_pem(certificate.as_bytes())?;
+    let (_, parsed) = parse_x509_certificate(&pem.contents)?;
+    Ok(parsed.validity().not_after.to_datetime())
+}
+
+#[cfg(test)]
+mod tests {
+    use l2sm_controller::tls::subject;
+
+    use super::*;
+
+    fn authority(previous: Option<&str>) -> Authority {
+        let made = make(OffsetDateTime::now_utc()).unwrap();
+        Authority::read(&secret("ns", &made, previous)).unwrap()
+    }
+
+    fn csr() -> Vec<u8> {
+        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::new(vec!["l2sm-operator".to_owned()]).unwrap();
+        params.subject_alt_names.push(SanType::URI("l2sm://admin/me".try_into().unwrap()));
+        params.serialize_request(&pair).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn of_a_request_only_the_key_counts() {
+        let pem = authority(None).sign_node(&csr(), "n1", OffsetDateTime::now_utc()).unwrap();
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        assert_eq!(subject(&der), Ok("l2sm://node/n1".parse().unwrap()));
+        let (_, parsed) = parse_x509_certificate(&der).unwrap();
+        let names = parsed.subject_alternative_name().unwrap().unwrap();
+        assert_eq!(names.value.general_names.len(), 1, "{names:?}");
+        assert!(!parsed.is_ca());
+        let validity = parsed.validity();
+        let good = validity.not_after.to_datetime() - validity.not_before.to_datetime();
+        assert_eq!(good, Duration::hours(25));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let why = authority(None).sign_node(b"hello", "n1", OffsetDateTime::now_utc()).unwrap_err();
+        assert!(why.to_string().starts_with("csr: it is no"), "{why}");
+    }
+
+    #[test]
+    fn old_and_new_authority_are_told_together() {
+        let old = authority(None);
+        let new = authority(Some(&old.certificate));
+        let found = CertificateDer::pem_slice_iter(new.bundle().as_bytes()).count();
+        assert_eq!(found, 2);
+        assert!(new.server("ns", None, OffsetDateTime::now_utc()).is_ok());
+    }
+}

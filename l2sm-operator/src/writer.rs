@@ -1,0 +1,271 @@
+//! What is only shown to users: statuses, annotations of pods, events, NADs. Written beside everything
+//! else; what fails is told back, and written again from what is true then.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::{ObjectReference, Pod as ApiPod},
+        events::v1::Event,
+    },
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+    core::DynamicObject,
+};
+use l2sm_api::{
+    annotation::NETWORK_STATUS,
+    objects::{API_VERSION, Kind},
+};
+use l2sm_controller::catalog::ObjectRef;
+use l2sm_core::model::ObjectKey;
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tracing::{debug, warn};
+
+use crate::{
+    api_store::MANAGER,
+    lease::Permit,
+    metrics::Metrics,
+    stored::{IN_USE, resource},
+    watched::nad_resource,
+};
+
+/// Requests at a time.
+const AT_A_TIME: usize = 8;
+/// How long a request may take.
+const REQUEST: Duration = Duration::from_secs(5);
+/// Longest note of an event, bytes (events.k8s.io/v1).
+const NOTE_MAX: usize = 1000;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// A status, whole.
+    Status {
+        /// The object.
+        object: ObjectRef,
+        /// Its UID.
+        uid: String,
+        /// The status.
+        status: Value,
+    },
+    /// The annotation `l2sm/network-status` of a pod; `None`: it goes.
+    NetworkStatus {
+        /// The pod.
+        pod: ObjectKey,
+        /// Its UID.
+        uid: String,
+        /// The text.
+        text: Option<String>,
+    },
+    /// The finalizer of a network.
+    Finalizer {
+        /// The network.
+        network: ObjectKey,
+        /// Its UID.
+        uid: String,
+        /// It is there afterwards.
+        there: bool,
+    },
+    /// An event on a pod.
+    Event {
+        /// The pod.
+        pod: ObjectKey,
+        /// Its UID.
+        uid: String,
+        /// Something is wrong.
+        warning: bool,
+        /// One `CamelCase` word.
+        reason: String,
+        /// In words.
+        note: String,
+    },
+    /// A NAD of a network's name.
+    Nad {
+        /// The network.
+        network: ObjectKey,
+        /// Its UID.
+        uid: String,
+        /// `spec.config`.
+        config: String,
+    },
+}
+
+impl Write {
+    /// What it is about: of two writes about the same the later one holds.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Status { object, uid, .. } => format!("status {object} {uid}"),
+            Self::NetworkStatus { uid, .. } => format!("network-status {uid}"),
+            Self::Finalizer { uid, .. } => format!("finalizer {uid}"),
+            Self::Event { uid, reason, note, .. } => format!("event {uid} {reason} {note}"),
+            Self::Nad { uid, .. } => format!("nad {uid}"),
+        }
+    }
+}
+
+/// Starts to write. The second channel tells the subjects of what could not be written.
+pub fn start(
+    client: Client,
+    permit: Permit,
+    metrics: Arc<Metrics>,
+) -> (mpsc::UnboundedSender<Write>, mpsc::UnboundedReceiver<String>) {
+    let (writes, waiting) = mpsc::unbounded_channel();
+    let (failed, failures) = mpsc::unbounded_channel();
+    drop(tokio::spawn(async move {
+        let done = UnboundedReceiverStream::new(waiting).for_each_concurrent(AT_A_TIME, |write| {
+            let (client, permit, failed) = (client.clone(), permit.clone(), failed.clone());
+            let metrics = Arc::clone(&metrics);
+            async move {
+                if !send(client, &permit, &write, &metrics).await
+                    && failed.send(write.subject()).is_err()
+                {
+                    debug!("the term is over");
+                }
+            }
+        });
+        done.await;
+    }));
+    (writes, failures)
+}
+
+/// Sends one request; the result says whether it need not be sent again.
+async fn send(client: Client, permit: &Permit, write: &Write, metrics: &Metrics) -> bool {
+    if !permit.holds() {
+        return false;
+    }
+    let sent = timeout(REQUEST, request(client, write)).await;
+    metrics.count_write(matches!(sent, Ok(Ok(()))));
+    match sent {
+        Ok(Ok(())) => true,
+        // It is gone, or another one of its name is there.
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+            debug!(subject = write.subject(), status.message, "not written");
+            true
+        }
+        Ok(Err(why)) => {
+            warn!(subject = write.subject(), %why, "cannot write: trying again");
+            false
+        }
+        Err(_late) => {
+            warn!(subject = write.subject(), "cannot write: the API server does not answer");
+            false
+        }
+    }
+}
+
+async fn request(client: Client, write: &Write) -> Result<(), kube::Error> {
+    let apply = PatchParams::apply(MANAGER).force();
+    match write {
+        Write::Status { object, uid, status } => {
+            let patch = document(object, uid, &json!({"status": status}));
+            let api = api(client, object.kind, &object.key.namespace);
+            drop(api.patch_status(&object.key.name, &apply, &Patch::Apply(&patch)).await?);
+        }
+        Write::Finalizer { network, uid, there } => {
+            let object = ObjectRef::new(Kind::L2Network, network.clone());
+            let mut patch = document(&object, uid, &json!({}));
+            if *there && let Some(metadata) = patch.get_mut("metadata") {
+                metadata["finalizers"] = json!([IN_USE]);
+            }
+            let api = api(client, Kind::L2Network, &network.namespace);
+            drop(api.patch(&network.name, &apply, &Patch::Apply(&patch)).await?);
+        }
+        Write::NetworkStatus { pod, uid, text } => {
+            let patch = json!({"metadata": {"uid": uid, "annotations": {NETWORK_STATUS: text}}});
+            let api: Api<ApiPod> = Api::namespaced(client, &pod.namespace);
+            let parameters =
+                PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+            drop(api.patch_metadata(&pod.name, &parameters, &Patch::Merge(&patch)).await?);
+        }
+        Write::Event { pod, uid, warning, reason, note } => {
+            let event = event(pod, uid, *warning, reason, note);
+            let api: Api<Event> = Api::namespaced(client, &pod.namespace);
+            drop(api.create(&PostParams::default(), &event).await?);
+        }
+        Write::Nad { network, uid, config } => {
+            let patch = nad(network, uid, config);
+            let resource = nad_resource();
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(client, &network.namespace, &resource);
+            drop(api.patch(&network.name, &apply, &Patch::Apply(&patch)).await?);
+        }
+    }
+    Ok(())
+}
+
+fn api(client: Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+    if kind.is_namespaced() {
+        Api::namespaced_with(client, namespace, &resource(kind))
+    } else {
+        Api::all_with(client, &resource(kind))
+    }
+}
+
+/// A document to apply; with the UID an object that is gone is not made again.
+fn document(object: &ObjectRef, uid: &str, more: &Value) -> Value {
+    let mut document = json!({
+        "apiVersion": API_VERSION,
+        "kind": object.kind.name(),
+        "metadata": {"name": object.key.name, "uid": uid},
+    });
+    if let (Some(document), Some(more)) = (document.as_object_mut(), more.as_object()) {
+        document.extend(more.clone());
+    }
+    document
+}
+
+fn nad(network: &ObjectKey, uid: &str, config: &str) -> Value {
+    json!({
+        "apiVersion": "k8s.cni.cncf.io/v1",
+        "kind": "NetworkAttachmentDefinition",
+        "metadata": {
+            "name": network.name,
+            "namespace": network.namespace,
+            "ownerReferences": [{
+                "apiVersion": API_VERSION,
+                "kind": Kind::L2Network.name(),
+                "name": network.name,
+                "uid": uid,
+            }],
+        },
+        "spec": {"config": config},
+    })
+}
+
+fn event(pod: &ObjectKey, uid: &str, warning: bool, reason: &str, note: &str) -> Event {
+    let now = Timestamp::now();
+    let end = note.char_indices().map(|(at, _)| at).find(|at| *at > NOTE_MAX);
+    let note = end.and_then(|end| note.get(..end)).unwrap_or(note);
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{:x}", pod.name, now.as_nanosecond())),
+            namespace: Some(pod.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        action: Some("Attach".to_owned()),
+        event_time: Some(MicroTime(now)),
+        note: Some(note.to_owned()),
+        reason: Some(reason.to_owned()),
+        regarding: Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(pod.name.clone()),
+            namespace: Some(pod.namespace.clone()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some(MANAGER.to_owned()),
+        reporting_instance: Some(
+            std::env::var("POD_NAME").unwrap_or_else(|_unset| MANAGER.to_owned()),
+        ),
+        type_: Some(if warning { "Warning" } else { "Normal" }.to_owned()),
+        ..Event::default()
+    }
+}
