@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Headers that the decision about a pod's frame reads: Ethernet, IPv6, and TCP up to its length.
-const PORT_HEADERS: u32 = 68;
+pub(crate) const PORT_HEADERS: u32 = 68;
 /// Headers that the decision about a tunnel packet reads: outer over IPv4, inner Ethernet and IPv4.
 const UPLINK_HEADERS: u32 = 88;
 

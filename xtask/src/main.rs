@@ -1,6 +1,7 @@
 //! The developer's verbs: `cargo xtask setup`, `build`, `test`, `lint`. One file each; this one
 //! only dispatches.
 
+mod bench;
 mod build;
 mod command;
 mod demo;
@@ -26,6 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Bench(bench::Args),
     Setup(setup::Args),
     Build(build::Args),
     Demo(demo::Args),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
 fn run(verb: &Verb) -> Result<ExitCode> {
     workspace::enter()?;
     match verb {
+        Verb::Bench(args) => bench::run(args),
         Verb::Setup(_) => setup::run().map(|()| ExitCode::SUCCESS),
         Verb::Build(args) => build::run(args).map(|()| ExitCode::SUCCESS),
         Verb::Demo(args) => demo::run(args),

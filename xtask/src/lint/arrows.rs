@@ -61,7 +61,7 @@ const RULES: [Rule; 12] = [
     rule("l2smctl", &["l2sm-api", "l2sm-core"]),
     rule("xtask", &[]),
     top("l2sm-tests"),
-    top("l2sm-benches"),
+    top("l2sm-bench"),
 ];
 
 /// Looks at every crate of the workspace.
