@@ -6,12 +6,13 @@ use anyhow::{Context as _, Result, bail};
 use nix::unistd::geteuid;
 
 use crate::{
-    gates::{self, Verdict},
-    lab::{Lab, leftovers},
+    gates::{self, Judgement, Verdict},
+    lab::{Lab, leftovers, settings::Settings},
     load::{Slot, processor::Processors},
     machine::Machine,
     plan::{self, Item},
     progress::Progress,
+    publish,
     results::{Results, Series},
     run::Runner,
     say::say,
@@ -39,6 +40,9 @@ pub struct Args {
     /// Judge the results by the bars, and fail if one is not reached
     #[arg(long)]
     pub check: bool,
+    /// Write docs/performance.md and its plot
+    #[arg(long, conflicts_with = "only")]
+    pub publish: bool,
 }
 
 /// Runs the benchmark.
@@ -62,12 +66,23 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     say!("{}, {} x {}, load {}", machine.kernel, machine.cpus, machine.cpu, machine.load);
     let time = spoken(plan::estimate(&items, rounds, SLOT));
     say!("{} rows, {rounds} rounds, about {time}", items.len());
+    let (settings, changed) = Settings::arrange()?;
+    for line in changed {
+        say!("{line}");
+    }
     let series = measure(&items, rounds, processors)?;
+    for line in settings.disturbed() {
+        say!("warning: {line}");
+    }
     let results = Results { rounds, machine, rows: series.iter().map(Series::row).collect() };
     table::print(&results.rows);
     results.write(Path::new(RESULTS))?;
     say!("written to {RESULTS}");
-    Ok(if args.check { judge(&series) } else { ExitCode::SUCCESS })
+    let judged = gates::judge(&series);
+    if args.publish {
+        publish::publish(&results, &judged)?;
+    }
+    Ok(if args.check { report(&judged, !args.only.is_empty()) } else { ExitCode::SUCCESS })
 }
 
 impl Args {
@@ -97,9 +112,10 @@ fn spoken(time: Duration) -> String {
     }
 }
 
-/// Prints every gate; failure if one failed or was not measured.
-fn judge(series: &[Series]) -> ExitCode {
-    let judged = gates::judge(series);
+/// Prints every gate; failure if one failed. With `--only`, gates on other measures are not judged.
+fn report(judged: &[Judgement], only: bool) -> ExitCode {
+    let looked_at = |judged: &&Judgement| !only || judged.verdict != Verdict::NotMeasured;
+    let judged: Vec<_> = judged.iter().filter(looked_at).collect();
     for judgement in &judged {
         say!("{judgement}");
     }

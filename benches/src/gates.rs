@@ -169,24 +169,26 @@ impl fmt::Display for Subject {
     }
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass { target: true } => "pass, target reached",
+            Self::Pass { target: false } => "pass",
+            Self::Fail => "FAIL",
+            Self::NotMeasured => "NOT MEASURED",
+        })
+    }
+}
+
 impl fmt::Display for Judgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Gate { subject, better, gate, target } = self.gate;
-        let sign = match better {
-            Better::Lower => "<=",
-            Better::Higher => ">=",
-        };
-        let word = match self.verdict {
-            Verdict::Pass { target: true } => "pass, target reached",
-            Verdict::Pass { target: false } => "pass",
-            Verdict::Fail => "FAIL",
-            Verdict::NotMeasured => "NOT MEASURED",
-        };
+        let (sign, verdict) = (better.sign(), self.verdict);
         let seen = self.seen.map_or(String::new(), |(value, Interval { lo, hi })| {
             let digits = if value >= 100.0 { 0 } else { 3 };
             format!("{value:.digits$} ({lo:.digits$} - {hi:.digits$})")
         });
-        write!(f, "{subject:20} {seen:>24}  gate {sign} {gate}, target {target}: {word}")
+        write!(f, "{subject:20} {seen:>24}  gate {sign} {gate}, target {target}: {verdict}")
     }
 }
 

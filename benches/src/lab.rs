@@ -1,10 +1,12 @@
 //! What is compared: the same two pods, joined in four ways, on one machine.
 
+pub mod firewall;
 mod kernel;
 pub mod leftovers;
 pub mod netns;
 pub mod ours;
 mod plain;
+pub mod settings;
 mod wire;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -45,8 +47,11 @@ pub enum Route {
     Local,
     /// As `Across`, to a port that is marked as a forwarder.
     Forwarder,
-    /// The nodes themselves, outside any network.
+    /// The nodes themselves, outside any network; the kernel's variant is two nodes with nothing on
+    /// them.
     Underlay,
+    /// The nodes that are the ends of the tunnel.
+    Tunnel,
 }
 
 /// All of them.
@@ -60,6 +65,7 @@ pub struct Lab {
     /// Ours.
     pub ours: ours::Ours,
     is_wire: Option<bool>,
+    is_filtered: bool,
 }
 
 impl Lab {
@@ -74,7 +80,7 @@ impl Lab {
             progress.step("making the pods behind kernel bridge + vxlan", kernel::build)?;
         let bare = plain::nodes_alone()?;
         let ours = progress.step("making ours: controller, two agents", ours::Ours::build)?;
-        Ok(Self { veth, bridge, kernel, bare, ours, is_wire: None })
+        Ok(Self { veth, bridge, kernel, bare, ours, is_wire: None, is_filtered: false })
     }
 
     /// Who talks, in a variant; `None`: the variant has no such pods.
@@ -89,9 +95,28 @@ impl Lab {
         site.ends(route)
     }
 
-    /// Nodes of the two variants that have any of their own.
-    pub fn nodes(&self) -> impl Iterator<Item = &Netns> {
-        self.kernel.nodes.iter().chain(&self.ours.site.nodes)
+    /// Has the nodes of the kernel's variant and ours track connections and look through the rules of
+    /// services, or not.
+    ///
+    /// # Errors
+    /// `nft` refuses.
+    pub fn set_filter(&mut self, is_on: bool) -> Result<()> {
+        if self.is_filtered != is_on {
+            for node in self.kernel.nodes.iter().chain(&self.ours.site.nodes) {
+                firewall::set(node, is_on)?;
+            }
+            self.is_filtered = is_on;
+        }
+        Ok(())
+    }
+
+    /// UDP port at which a variant's nodes take tunnel packets.
+    pub fn tunnel_port(&self, variant: Variant) -> Option<u16> {
+        match variant {
+            Variant::Kernel => Some(kernel::PORT),
+            Variant::L2sm => Some(l2sm_common::abi::UDP_PORT),
+            Variant::Veth | Variant::Bridge => None,
+        }
     }
 
     /// Has the underlay carry packets as a NIC without tunnel offloads does, or super-packets.
@@ -119,7 +144,7 @@ impl Site {
             Route::Across | Route::Forwarder => (&self.client, &self.server, false),
             Route::AcrossV6 => (&self.client, &self.server, true),
             Route::Local => (&self.client, self.neighbor.as_ref().unwrap_or(&self.server), false),
-            Route::Underlay => return self.underlay(),
+            Route::Underlay | Route::Tunnel => return self.underlay(),
         };
         Some(between(client, server, v6))
     }

@@ -13,6 +13,7 @@ pub mod measure;
 pub mod plan;
 pub mod probe;
 pub mod progress;
+pub mod publish;
 pub mod results;
 pub mod rows;
 pub mod run;

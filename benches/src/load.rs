@@ -7,6 +7,7 @@ mod batch;
 pub mod bulk;
 pub mod connections;
 pub mod datagrams;
+pub mod frames;
 pub mod pingpong;
 pub mod processor;
 mod window;

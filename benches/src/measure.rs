@@ -12,6 +12,16 @@ pub enum Better {
     Higher,
 }
 
+impl Better {
+    /// As bars are written.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Lower => "<=",
+            Self::Higher => ">=",
+        }
+    }
+}
+
 /// A figure that a row yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {

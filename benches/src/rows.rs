@@ -20,6 +20,8 @@ pub struct Row {
     pub route: Route,
     /// Whether the underlay carries packets, as a NIC without tunnel offloads, or super-packets.
     pub is_wire: bool,
+    /// Whether the nodes track connections and have rules for services.
+    pub is_filtered: bool,
     /// What runs.
     pub traffic: Traffic,
 }
@@ -31,8 +33,8 @@ pub enum Traffic {
     PingPong {
         /// Both ends on one processor.
         together: bool,
-        /// Beside datagrams at half the rate that the kernel's variant can carry.
-        loaded: bool,
+        /// Beside what.
+        beside: Beside,
     },
     /// Datagrams.
     Datagrams(datagrams::Shape),
@@ -40,6 +42,17 @@ pub enum Traffic {
     Bulk(bulk::Shape),
     /// A connection for each request.
     Connections,
+}
+
+/// What runs beside a ping-pong, on the CPU of its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// Datagrams between the same pods, at half the rate that the kernel's variant can carry.
+    Load,
+    /// As many tunnel packets of a network that nobody has, to the server's node.
+    Attack,
 }
 
 impl Traffic {
@@ -58,11 +71,12 @@ const fn bulk(streams: usize, write: usize) -> Traffic {
 }
 
 const BULK: Traffic = bulk(1, bulk::WRITE);
-const TOGETHER: Traffic = Traffic::PingPong { together: true, loaded: false };
+const TOGETHER: Traffic = Traffic::PingPong { together: true, beside: Beside::Nothing };
 
 const fn row(title: &'static str, measures: &'static [Measure], traffic: Traffic) -> Row {
     let variants = &variant::ALL;
-    Row { title, measures, variants, route: Route::Across, is_wire: false, traffic }
+    let (route, is_wire, is_filtered) = (Route::Across, false, false);
+    Row { title, measures, variants, route, is_wire, is_filtered, traffic }
 }
 
 /// The same over a wire that carries packets.
@@ -77,6 +91,11 @@ const fn on_route(route: Route, row: Row) -> Row {
 /// The same to a port that is marked as a forwarder: only ours has such a thing.
 const fn forwarded(row: Row) -> Row {
     Row { route: Route::Forwarder, variants: &variant::PAIR, ..row }
+}
+
+/// The same where the nodes track connections and have the rules of services.
+const fn filtered(row: Row) -> Row {
+    Row { is_filtered: true, variants: &variant::PAIR, ..row }
 }
 
 /// A row of messages, wire-like.
@@ -189,7 +208,7 @@ pub const ROWS: &[Row] = &[
             lower("pingpong_xcpu_p99", "us"),
             lower("pingpong_xcpu_p999", "us"),
         ],
-        Traffic::PingPong { together: false, loaded: false },
+        Traffic::PingPong { together: false, beside: Beside::Nothing },
     ),
     row(
         "ping-pong beside 50 % load",
@@ -198,7 +217,7 @@ pub const ROWS: &[Row] = &[
             lower("pingpong_load_p99", "us"),
             lower("pingpong_load_p999", "us"),
         ],
-        Traffic::PingPong { together: true, loaded: true },
+        Traffic::PingPong { together: true, beside: Beside::Load },
     ),
     row(
         "UDP 64 B, 16 flows",
@@ -240,6 +259,33 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     on_route(Route::Local, row("same node: TCP 1 stream", &[higher("same_tcp1", "Gbit/s")], BULK)),
+    Row {
+        variants: &variant::PAIR,
+        ..row(
+            "ping-pong under attack: unknown VNIs",
+            &[
+                lower("attack_pingpong_p50", "us"),
+                lower("attack_pingpong_p99", "us"),
+                lower("attack_pingpong_p999", "us"),
+            ],
+            Traffic::PingPong { together: true, beside: Beside::Attack },
+        )
+    },
+    filtered(row(
+        "nodes with conntrack and services: ping-pong",
+        &[lower("ct_pingpong_p50", "us")],
+        TOGETHER,
+    )),
+    filtered(row(
+        "nodes with conntrack and services: UDP 64 B",
+        &[higher("ct_udp64_pps", "1/s"), lower("ct_udp64_cpu", "ns")],
+        datagrams(1),
+    )),
+    filtered(on_wire(row(
+        "nodes with conntrack and services: TCP 1 stream, wire-like",
+        &[higher("ct_tcp1_wire", "Gbit/s")],
+        BULK,
+    ))),
 ];
 
 #[cfg(test)]

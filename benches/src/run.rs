@@ -5,14 +5,16 @@ use anyhow::{Context as _, Result};
 use crate::{
     lab::{Lab, Route},
     load::{
-        Ends, Slot, bulk, connections, datagrams, pingpong,
+        Ends, Slot, bulk, connections,
+        datagrams::{self, Background},
+        frames, pingpong,
         processor::{Processors, softirq_accounts},
     },
     plan::Item,
     probe::{self, Kind, Probe},
     progress::Progress,
     results::Series,
-    rows::{Row, Traffic},
+    rows::{Beside, Row, Traffic},
     table,
     variant::{Variant, order},
 };
@@ -86,12 +88,13 @@ impl Runner {
     ) -> Result<Vec<Series>> {
         let mut series: Vec<Series> = row.measures.iter().copied().map(Series::new).collect();
         self.lab()?.set_wire(row.is_wire)?;
+        self.lab()?.set_filter(row.is_filtered)?;
         self.measure_half_rate(row)?;
         for round in 0..rounds {
             for variant in order(row.variants, round) {
                 progress.at(title, &format!("round {} of {rounds}: {variant}", round + 1));
                 let Some(ends) = self.ends(variant, row.route) else { continue };
-                let values = self.run_slot(&ends, row.traffic);
+                let values = self.run_slot(&ends, variant, row.traffic);
                 let values = values.with_context(|| format!("{}, {variant}", row.title))?;
                 for (series, value) in series.iter_mut().zip(values) {
                     series.push(variant, value);
@@ -111,8 +114,8 @@ impl Runner {
 
     /// The load for rows that have one: the same for all variants.
     fn measure_half_rate(&mut self, row: &Row) -> Result<()> {
-        let loaded = matches!(row.traffic, Traffic::PingPong { loaded: true, .. });
-        if !loaded || self.half_rate.is_some() {
+        let quiet = matches!(row.traffic, Traffic::PingPong { beside: Beside::Nothing, .. });
+        if !matches!(row.traffic, Traffic::PingPong { .. }) || quiet || self.half_rate.is_some() {
             return Ok(());
         }
         let ends = self.ends(Variant::Kernel, row.route).context("the kernel has no pods")?;
@@ -122,12 +125,32 @@ impl Runner {
         Ok(())
     }
 
-    fn run_slot(&self, ends: &Ends<'_>, traffic: Traffic) -> Result<Values> {
+    /// What runs beside a ping-pong.
+    fn background(
+        &self,
+        ends: &Ends<'_>,
+        variant: Variant,
+        beside: Beside,
+    ) -> Result<Option<Background>> {
+        let rate = self.half_rate.unwrap_or_default();
+        match beside {
+            Beside::Nothing => Ok(None),
+            Beside::Load => Background::between(ends, rate).map(Some),
+            Beside::Attack => {
+                let nodes = self.ends(variant, Route::Tunnel).context("there are no nodes")?;
+                let port = self.lab.as_ref().and_then(|lab| lab.tunnel_port(variant));
+                let port = port.context("there is no tunnel")?;
+                Background::into_void(&nodes, port, frames::of_unknown_network(), rate).map(Some)
+            }
+        }
+    }
+
+    fn run_slot(&self, ends: &Ends<'_>, variant: Variant, traffic: Traffic) -> Result<Values> {
         let Self { processors, softirq, slot, .. } = self;
         match traffic {
-            Traffic::PingPong { together, loaded } => {
-                let load = if loaded { self.half_rate } else { None };
-                let setting = pingpong::Setting { together, load };
+            Traffic::PingPong { together, beside } => {
+                let background = self.background(ends, variant, beside)?;
+                let setting = pingpong::Setting { together, beside: background.as_ref() };
                 let trips = pingpong::run(ends, *processors, setting, softirq, *slot)?;
                 let cpu_us = trips.window.cpu_per_unit().map(|ns| ns / 1e3);
                 let mut values: Values = [0.5, 0.99, 0.999].map(|q| trips.quantile_us(q)).into();

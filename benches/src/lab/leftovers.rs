@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
-use super::netns::{PREFIX, run};
+use super::{
+    netns::{PREFIX, run},
+    settings,
+};
 
 /// Removes namespaces, pins and directories of runs whose process is gone.
 pub fn remove_of_others() {
@@ -40,6 +43,7 @@ pub fn remove_on_interrupt() -> Result<()> {
 }
 
 fn remove_own() {
+    settings::restore();
     remove(|owner| owner == process::id());
 }
 

@@ -80,7 +80,7 @@ impl Ours {
         let [client, server] = &self.forwarders;
         match route {
             Route::Forwarder => Some(between(client, server, false)),
-            Route::Across | Route::AcrossV6 | Route::Local | Route::Underlay => {
+            Route::Across | Route::AcrossV6 | Route::Local | Route::Underlay | Route::Tunnel => {
                 self.site.ends(route)
             }
         }

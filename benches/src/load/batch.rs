@@ -22,7 +22,13 @@ unsafe impl Send for Batch {}
 impl Batch {
     /// A batch of datagrams of `size` bytes each.
     pub(super) fn new(size: usize) -> Self {
-        let mut bytes = vec![7_u8; size * BATCH];
+        Self::of(&vec![7; size])
+    }
+
+    /// A batch of this datagram.
+    pub(super) fn of(datagram: &[u8]) -> Self {
+        let size = datagram.len();
+        let mut bytes = datagram.repeat(BATCH);
         let mut vectors: Vec<libc::iovec> = bytes
             .chunks_mut(size)
             .map(|chunk| libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: size })

@@ -1,7 +1,7 @@
 //! Datagrams: as many as go through, or at a steady rate as background.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     os::fd::AsFd as _,
     thread,
     time::{Duration, Instant},
@@ -65,49 +65,62 @@ pub fn run(
     })
 }
 
-/// Datagrams at a steady rate.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    rate: f64,
-}
-
 /// Bytes of a background datagram.
 const BACKGROUND: usize = 64;
 /// Background datagrams that go in one burst.
 const BURST: usize = 16;
 
-impl Pace {
-    /// So many a second.
-    pub fn of(rate: f64) -> Self {
-        Self { rate }
-    }
-
-    /// Opens its sockets.
-    ///
-    /// # Errors
-    /// No route.
-    pub fn open(self, ends: &Ends<'_>) -> Result<Background> {
-        let receiver = bind_receiver(ends)?;
-        let sender = connect_sender(ends, receiver.local_addr()?)?;
-        Ok(Background { rate: self.rate, sender, receiver })
-    }
-}
-
-/// A flow beside the one that is measured.
+/// A flow at a steady rate beside what is measured.
 #[derive(Debug)]
 pub struct Background {
+    /// Datagrams a second.
     rate: f64,
+    datagram: Vec<u8>,
     sender: UdpSocket,
-    receiver: UdpSocket,
+    /// None where nobody is to get them.
+    receiver: Option<UdpSocket>,
 }
 
 impl Background {
-    /// Sends until the slot is over.
+    /// Datagrams from pod to pod.
+    ///
+    /// # Errors
+    /// No route.
+    pub fn between(ends: &Ends<'_>, rate: f64) -> Result<Self> {
+        let receiver = bind_receiver(ends)?;
+        let sender = connect_sender(ends, receiver.local_addr()?)?;
+        Ok(Self { rate, datagram: vec![7; BACKGROUND], sender, receiver: Some(receiver) })
+    }
+
+    /// Datagrams from node to node that nobody takes.
+    ///
+    /// # Errors
+    /// No route.
+    pub fn into_void(ends: &Ends<'_>, port: u16, datagram: Vec<u8>, rate: f64) -> Result<Self> {
+        let sender = connect_sender(ends, SocketAddr::new(ends.to, port))?;
+        Ok(Self { rate, datagram, sender, receiver: None })
+    }
+
+    /// Sends until the slot is over. What the sender is late by it does not make up for.
     ///
     /// # Errors
     /// The socket's.
     pub fn send(&self, crew: &Crew) -> Result<()> {
-        send_paced(&self.sender, BACKGROUND, self.rate, crew)
+        nix::sys::prctl::set_timerslack(1).context("cannot set the timer slack")?;
+        let mut batch = Batch::of(&self.datagram);
+        let step = Duration::from_secs_f64(BURST as f64 / self.rate.max(1.0));
+        let mut due = Instant::now();
+        while !crew.is_over() {
+            let now = Instant::now();
+            if due > now {
+                thread::sleep(due - now);
+            } else if now - due > step * 8 {
+                due = now;
+            }
+            batch.send(self.sender.as_fd(), BURST)?;
+            due += step;
+        }
+        Ok(())
     }
 
     /// Takes until the slot is over.
@@ -115,35 +128,13 @@ impl Background {
     /// # Errors
     /// The socket's.
     pub fn take(&self, crew: &Crew) -> Result<()> {
-        let mut batch = Batch::new(2048);
+        let Some(receiver) = &self.receiver else { return Ok(()) };
+        let mut batch = Batch::new(BACKGROUND);
         while !crew.is_over() {
-            batch.take(self.receiver.as_fd())?;
+            batch.take(receiver.as_fd())?;
         }
         Ok(())
     }
-}
-
-/// Sends datagrams of `size` bytes at a steady rate until the slot is over. What the sender is late
-/// by it does not make up for.
-///
-/// # Errors
-/// The socket's.
-pub fn send_paced(socket: &UdpSocket, size: usize, rate: f64, crew: &Crew) -> Result<()> {
-    nix::sys::prctl::set_timerslack(1).context("cannot set the timer slack")?;
-    let mut batch = Batch::new(size);
-    let step = Duration::from_secs_f64(BURST as f64 / rate.max(1.0));
-    let mut due = Instant::now();
-    while !crew.is_over() {
-        let now = Instant::now();
-        if due > now {
-            thread::sleep(due - now);
-        } else if now - due > step * 8 {
-            due = now;
-        }
-        batch.send(socket.as_fd(), BURST)?;
-        due += step;
-    }
-    Ok(())
 }
 
 fn send(sockets: &[UdpSocket], shape: Shape, crew: &Crew) -> Result<()> {
@@ -175,22 +166,10 @@ fn bind_receiver(ends: &Ends<'_>) -> Result<UdpSocket> {
 }
 
 fn connect_sender(ends: &Ends<'_>, target: SocketAddr) -> Result<UdpSocket> {
-    connect_from(ends.client, ends.from, target)
-}
-
-/// A socket in a namespace, from an address of its own to a target.
-///
-/// # Errors
-/// No route.
-pub fn connect_from(
-    netns: &crate::lab::netns::Netns,
-    from: IpAddr,
-    target: SocketAddr,
-) -> Result<UdpSocket> {
     let connect = || {
-        let socket = UdpSocket::bind(SocketAddr::new(from, 0))?;
+        let socket = UdpSocket::bind(SocketAddr::new(ends.from, 0))?;
         socket.connect(target)?;
         Ok(socket)
     };
-    netns.run(connect).with_context(|| format!("cannot send to {target}"))
+    ends.client.run(connect).with_context(|| format!("cannot send to {target}"))
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Crew, Ends, Slot, Window, datagrams::Pace, processor::Processors, window::join};
+use super::{Crew, Ends, Slot, Window, datagrams::Background, processor::Processors, window::join};
 use crate::stats::quantile;
 
 /// Length of a request and of an answer, bytes.
@@ -33,11 +33,11 @@ impl RoundTrips {
 
 /// Where the two ends of a ping-pong run, and what runs beside it.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
+pub struct Setting<'a> {
     /// Both ends on the first processor.
     pub together: bool,
-    /// Datagrams a second that go the same way meanwhile.
-    pub load: Option<f64>,
+    /// What goes the same way meanwhile.
+    pub beside: Option<&'a Background>,
 }
 
 /// Runs one slot.
@@ -47,19 +47,18 @@ pub struct Setting {
 pub fn run(
     ends: &Ends<'_>,
     processors: Processors,
-    setting: Setting,
+    setting: Setting<'_>,
     softirq: &[String],
     slot: Slot,
 ) -> Result<RoundTrips> {
     let listener = ends.listen()?;
     let (client, server) = ends.connect(&listener)?;
     let crew = Crew::new(softirq);
-    let load = setting.load.map(|rate| Pace::of(rate).open(ends)).transpose()?;
     let server_cpu = if setting.together { processors.first } else { processors.of_servers() };
     thread::scope(|scope| {
         let answers = crew.spawn(scope, server_cpu, |_crew| answer(server));
         let asks = crew.spawn(scope, processors.first, |crew| ask(client, crew));
-        let aside = load.as_ref().map(|load| {
+        let aside = setting.beside.map(|load| {
             let sends = crew.spawn_aside(scope, processors.first, |crew| load.send(crew));
             let takes = crew.spawn_aside(scope, processors.of_servers(), |crew| load.take(crew));
             [sends, takes]
