@@ -27,8 +27,7 @@ use crate::{
 const VNI_OFFSET: u32 = 14 + 20 + 8 + 4;
 /// VNI of the network in which the second half delivers; its FDB has the station as a port.
 const FAR_VNI: [u8; 3] = [0, 0, 2];
-const BARE: RoomFlags =
-    RoomFlags((BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) as u64);
+const BARE: RoomFlags = RoomFlags((BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) as u64);
 
 /// Nothing: what a test run costs by itself.
 #[classifier]
