@@ -64,6 +64,11 @@ impl Netns {
         &self.name
     }
 
+    /// What it is, without what all names begin with.
+    pub fn role(&self) -> &str {
+        self.name.strip_prefix(&own_prefix()).unwrap_or(&self.name)
+    }
+
     /// Its path.
     pub fn path(&self) -> String {
         format!("/run/netns/{}", self.name)

@@ -68,7 +68,7 @@ pub fn run(
     let streams: Vec<_> =
         (0..shape.streams).map(|_| ends.connect(&listener)).collect::<Result<_>>()?;
     let before = out_of_order(ends)?;
-    let crew = Crew::new(softirq);
+    let crew = Crew::new(ends, softirq);
     let (window, bytes) = thread::scope(|scope| {
         let mut senders = Vec::new();
         let mut receivers = Vec::new();

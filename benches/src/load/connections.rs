@@ -35,7 +35,7 @@ pub fn run(
         nix::sys::socket::sockopt::ReceiveTimeout,
         &nix::sys::time::TimeVal::new(0, 50_000),
     )?;
-    let crew = Crew::new(softirq);
+    let crew = Crew::new(ends, softirq);
     thread::scope(|scope| {
         let server = crew.spawn(scope, processors.first, |crew| serve(&listener, crew));
         let client = crew.spawn(scope, processors.first, |crew| {

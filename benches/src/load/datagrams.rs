@@ -53,7 +53,7 @@ pub fn run(
                 .context("the kernel has no UDP_SEGMENT")?;
         }
     }
-    let crew = Crew::new(softirq);
+    let crew = Crew::new(ends, softirq);
     thread::scope(|scope| {
         let takes =
             crew.spawn(scope, processors.of_servers(), |crew| take(&receiver, shape.size, crew));

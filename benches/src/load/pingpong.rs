@@ -53,7 +53,7 @@ pub fn run(
 ) -> Result<RoundTrips> {
     let listener = ends.listen()?;
     let (client, server) = ends.connect(&listener)?;
-    let crew = Crew::new(softirq);
+    let crew = Crew::new(ends, softirq);
     let server_cpu = if setting.together { processors.first } else { processors.of_servers() };
     thread::scope(|scope| {
         let answers = crew.spawn(scope, server_cpu, |_crew| answer(server));

@@ -9,9 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
-use super::processor::{own_account, pin, read_account};
+use super::{
+    Ends,
+    processor::{own_account, pin, read_account},
+};
 
 /// How long traffic runs.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,7 @@ impl Window {
 /// The threads of a slot.
 #[derive(Debug)]
 pub struct Crew {
+    name: String,
     stop: AtomicBool,
     watched: AtomicBool,
     work: AtomicU64,
@@ -65,9 +69,11 @@ pub struct Crew {
 }
 
 impl Crew {
-    /// Nobody yet; `softirq`: accounts of the kernel's own threads.
-    pub fn new(softirq: &[String]) -> Self {
+    /// Nobody yet; `softirq`: accounts of the kernel's own threads. The threads are called after the
+    /// client's namespace: `perf report --comm l2sm-a` shows ours alone.
+    pub fn new(ends: &Ends<'_>, softirq: &[String]) -> Self {
         Self {
+            name: ends.client.role().to_owned(),
             stop: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             work: AtomicU64::new(0),
@@ -104,6 +110,7 @@ impl Crew {
     ) -> ScopedJoinHandle<'scope, Result<T>> {
         scope.spawn(move || {
             pin(cpu)?;
+            name_thread(&self.name)?;
             if counts {
                 self.accounts.lock().unwrap_or_else(PoisonError::into_inner).push(own_account());
             }
@@ -151,6 +158,11 @@ impl Crew {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         accounts.iter().map(|account| read_account(account)).sum()
     }
+}
+
+fn name_thread(name: &str) -> Result<()> {
+    let name = std::ffi::CString::new(name).context("a name has no zero byte")?;
+    nix::sys::prctl::set_name(&name).context("cannot name a thread")
 }
 
 /// What a thread of the crew returned.
