@@ -61,6 +61,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for (item, why) in left_out {
         say!("left out: {}: {why}", item.title());
     }
+    if items.is_empty() {
+        bail!("nothing is left to measure");
+    }
     let rounds = args.rounds();
     let machine = Machine::here();
     say!("{}, {} x {}, load {}", machine.kernel, machine.cpus, machine.cpu, machine.load);
@@ -70,7 +73,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for line in changed {
         say!("{line}");
     }
-    let series = measure(&items, rounds, processors)?;
+    let (series, failed) = measure(&items, rounds, processors)?;
     for line in settings.disturbed() {
         say!("warning: {line}");
     }
@@ -79,10 +82,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     results.write(Path::new(RESULTS))?;
     say!("written to {RESULTS}");
     let judged = gates::judge(&series);
-    if args.publish {
+    if args.publish && failed == 0 {
         publish::publish(&results, &judged)?;
     }
-    Ok(if args.check { report(&judged, !args.only.is_empty()) } else { ExitCode::SUCCESS })
+    let good = !args.check || report(&judged, !args.only.is_empty());
+    if failed > 0 {
+        bail!("{failed} of {} rows could not be measured: the lines above say why", items.len());
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Args {
@@ -92,17 +99,24 @@ impl Args {
     }
 }
 
-fn measure(items: &[Item], rounds: usize, processors: Processors) -> Result<Vec<Series>> {
+/// Runs everything, even when something fails; what came out, and how many rows failed.
+fn measure(items: &[Item], rounds: usize, processors: Processors) -> Result<(Vec<Series>, usize)> {
     let progress = Progress::to_stdout();
     let lab = items.iter().any(Item::needs_lab).then(|| Lab::build(&progress)).transpose();
     let lab = lab.context("cannot make the lab")?;
     let mut runner = Runner::new(lab, processors, SLOT)?;
-    let mut series = Vec::new();
+    let (mut series, mut failed) = (Vec::new(), 0);
     for (item, number) in items.iter().zip(1..) {
         let title = format!("[{number:2}/{}] {}", items.len(), item.title());
-        series.extend(runner.run(*item, rounds, &progress, &title)?);
+        match runner.run(*item, rounds, &progress, &title) {
+            Ok(yielded) => series.extend(yielded),
+            Err(error) => {
+                say!("left out: {error:#}");
+                failed += 1;
+            }
+        }
     }
-    Ok(series)
+    Ok((series, failed))
 }
 
 fn spoken(time: Duration) -> String {
@@ -112,13 +126,12 @@ fn spoken(time: Duration) -> String {
     }
 }
 
-/// Prints every gate; failure if one failed. With `--only`, gates on other measures are not judged.
-fn report(judged: &[Judgement], only: bool) -> ExitCode {
+/// Prints every gate; whether all passed. With `--only`, gates on other measures are not judged.
+fn report(judged: &[Judgement], only: bool) -> bool {
     let looked_at = |judged: &&Judgement| !only || judged.verdict != Verdict::NotMeasured;
     let judged: Vec<_> = judged.iter().filter(looked_at).collect();
     for judgement in &judged {
         say!("{judgement}");
     }
-    let good = judged.iter().all(|judged| matches!(judged.verdict, Verdict::Pass { .. }));
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    judged.iter().all(|judged| matches!(judged.verdict, Verdict::Pass { .. }))
 }

@@ -17,6 +17,8 @@ pub struct Machine {
     pub memory_mib: u64,
     /// Preemption and the like, as `uname -v` says.
     pub build: String,
+    /// How TCP shares a wire here (`net.ipv4.tcp_congestion_control`), and so in the pods.
+    pub congestion_control: String,
     /// Load average of the last minute when the run began: others that used the machine.
     pub load: f64,
 }
@@ -38,6 +40,7 @@ impl Machine {
             cpu: field(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
             memory_mib: memory.unwrap_or_default() / 1024,
             build: read("/proc/sys/kernel/version"),
+            congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control"),
             load: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default(),
         }
     }

@@ -39,7 +39,8 @@ fn page(results: &Results, judged: &[Judgement]) -> String {
          ![Ratio of l2sm to kernel bridge and vxlan](performance.svg)\n\n\
          ## What is compared\n\n{COMPARED}\n\
          ## Where\n\n\
-         Kernel {} ({}), {} x {}, {} MiB of memory, load average {:.1} when the run began.\n\
+         Kernel {} ({}), {} x {}, {} MiB of memory, TCP with {}, load average {:.1} when the\n\
+         run began.\n\
          {} interleaved rounds of each row.\n\n\
          ## Results\n\n\
          Medians; the ratio is ours to the kernel's, with the 95 % interval of the ratios of the\n\
@@ -56,6 +57,7 @@ fn page(results: &Results, judged: &[Judgement]) -> String {
         machine.cpus,
         machine.cpu,
         machine.memory_mib,
+        machine.congestion_control,
         machine.load,
         results.rounds,
     )

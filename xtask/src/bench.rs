@@ -16,11 +16,11 @@ const PROGRAM: &str = "target/release/l2sm-bench";
 
 /// Measure l2sm against the kernel's own bridge and vxlan, on this machine, in one run. As root.
 ///
-/// Builds everything for use, runs interleaved rounds of each row, prints a table and writes
+/// Sets up what is missing, builds everything for use, runs interleaved rounds of each row, prints a table and writes
 /// target/bench/results.json. All of it happens in network namespaces, which are gone afterwards.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Measure only this; may be given several times. `list` names all.
+    /// Measure only this; may be given several times. An unknown name lists all.
     #[arg(long, value_name = "MEASURE")]
     only: Vec<String>,
     /// Rounds of each row [default: 7; with --check 15, and not fewer].
@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !setup::is_root()? {
         bail!("the benchmark needs root: it makes network namespaces and loads programs");
     }
+    setup::run()?;
     let mut cargo = command::cargo();
     cargo.args(["build", "--quiet", "--release"]);
     cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));

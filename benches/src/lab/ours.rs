@@ -12,6 +12,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use aya::maps::{HashMap, Map, MapData};
+use l2sm_common::{
+    abi,
+    maps::{PortEntry, port_flags},
+};
 use nix::sys::{prctl, signal::Signal};
 use serde_json::Value;
 
@@ -120,7 +125,13 @@ impl Ours {
             })?;
             pod.netns.ip("address del 203.0.113.1/32 dev lo")?;
         }
-        Ok(())
+        until("one port of each node is a forwarder", || {
+            for node in &self.site.nodes {
+                let forwarders = forwarders(node)?;
+                anyhow::ensure!(forwarders == 1, "{} has {forwarders}", node.role());
+            }
+            Ok(String::new())
+        })
     }
 
     /// Packets that the nodes sent by the slow path so far.
@@ -160,6 +171,15 @@ impl Drop for Daemon {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+/// Ports of a node that are marked as forwarders.
+fn forwarders(node: &Netns) -> Result<usize> {
+    let pin = node.bpffs().join(format!("v{}/maps/PORTS", abi::ABI));
+    let ports = Map::HashMap(MapData::from_pin(pin).context("cannot open PORTS")?);
+    let ports: HashMap<_, u32, PortEntry> = ports.try_into()?;
+    let entries = ports.iter().collect::<Result<Vec<_>, _>>().context("cannot read PORTS")?;
+    Ok(entries.iter().filter(|(_, port)| port.flags & port_flags::FORWARDER != 0).count())
 }
 
 fn start_controller(node: &Netns, directory: &Path) -> Result<Daemon> {
