@@ -64,11 +64,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if items.is_empty() {
         bail!("nothing is left to measure");
     }
-    let rounds = args.rounds();
-    let machine = Machine::here();
-    say!("{}, {} x {}, load {}", machine.kernel, machine.cpus, machine.cpu, machine.load);
-    let time = spoken(plan::estimate(&items, rounds, SLOT));
-    say!("{} rows, {rounds} rounds, about {time}", items.len());
+    let (rounds, machine) = (args.rounds(), Machine::here());
+    announce(&items, rounds, &machine);
     let (settings, changed) = Settings::arrange()?;
     for line in changed {
         say!("{line}");
@@ -90,6 +87,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         bail!("{failed} of {} rows could not be measured: the lines above say why", items.len());
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn announce(items: &[Item], rounds: usize, machine: &Machine) {
+    say!("{}, {} x {}, load {}", machine.kernel, machine.cpus, machine.cpu, machine.load);
+    let time = spoken(plan::estimate(items, rounds, SLOT));
+    say!("{} rows, {rounds} rounds, about {time}", items.len());
 }
 
 impl Args {

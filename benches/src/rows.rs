@@ -71,6 +71,7 @@ const fn bulk(streams: usize, write: usize) -> Traffic {
 }
 
 const BULK: Traffic = bulk(1, bulk::WRITE);
+const FOUR: Traffic = bulk(4, bulk::WRITE);
 const TOGETHER: Traffic = Traffic::PingPong { together: true, beside: Beside::Nothing };
 
 const fn row(title: &'static str, measures: &'static [Measure], traffic: Traffic) -> Row {
@@ -103,7 +104,7 @@ const fn messages(title: &'static str, measures: &'static [Measure], bytes: usiz
     on_wire(row(title, measures, bulk(1, bytes)))
 }
 
-/// Every row of traffic. The first figure of a bulk row is its rate, then CPU per GB, then reordering.
+/// Every row of traffic. A bulk row yields its rate, then CPU per GB, then reordering.
 pub const ROWS: &[Row] = &[
     row(
         "ping-pong, one CPU",
@@ -121,7 +122,7 @@ pub const ROWS: &[Row] = &[
         &[higher("tcp1_super", "Gbit/s"), lower("tcp_cpu_per_gb_super", "s/GB")],
         BULK,
     ),
-    row("TCP 4 streams, super-packets", &[higher("tcp4_super", "Gbit/s")], bulk(4, bulk::WRITE)),
+    row("TCP 4 streams, super-packets", &[higher("tcp4_super", "Gbit/s")], FOUR),
     on_wire(row(
         "TCP 1 stream, wire-like",
         &[
@@ -131,11 +132,7 @@ pub const ROWS: &[Row] = &[
         ],
         BULK,
     )),
-    on_wire(row(
-        "TCP 4 streams, wire-like",
-        &[higher("tcp4_wire", "Gbit/s")],
-        bulk(4, bulk::WRITE),
-    )),
+    on_wire(row("TCP 4 streams, wire-like", &[higher("tcp4_wire", "Gbit/s")], FOUR)),
     messages(
         "TCP 3 kB messages, wire-like",
         &[
@@ -179,7 +176,7 @@ pub const ROWS: &[Row] = &[
     forwarded(row(
         "to a forwarder: TCP 4 streams, super-packets",
         &[higher("fwd_tcp4_super", "Gbit/s")],
-        bulk(4, bulk::WRITE),
+        FOUR,
     )),
     forwarded(on_wire(row(
         "to a forwarder: TCP 1 stream, wire-like",
