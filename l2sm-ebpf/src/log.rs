@@ -23,11 +23,5 @@ pub(crate) fn dropped(frame: &impl Recorded, slot: Slot, reason: u32) {
 /// A frame was left to `l2sm-vxlan`.
 #[inline(never)]
 pub(crate) fn handed_up(frame: &impl Recorded, slot: Slot) {
-    debug!(
-        &(),
-        "handed up: slot {}, device {}, length {}",
-        slot.0,
-        frame.device().0,
-        frame.len()
-    );
+    debug!(&(), "handed up: slot {}, device {}, length {}", slot.0, frame.device().0, frame.len());
 }

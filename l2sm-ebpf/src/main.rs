@@ -32,6 +32,8 @@
 
 #[cfg(target_arch = "bpf")]
 mod act;
+#[cfg(all(target_arch = "bpf", feature = "bench"))]
+mod bench;
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]

@@ -1,6 +1,7 @@
 //! The developer's verbs: `cargo xtask setup`, `build`, `test`, `lint`. One file each; this one
 //! only dispatches.
 
+mod bench;
 mod build;
 mod cluster;
 mod command;
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Bench(bench::Args),
     Setup(setup::Args),
     Build(build::Args),
     Cluster(cluster::Args),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
 fn run(verb: &Verb) -> Result<ExitCode> {
     workspace::enter()?;
     match verb {
+        Verb::Bench(args) => bench::run(args),
         Verb::Setup(_) => setup::run().map(|()| ExitCode::SUCCESS),
         Verb::Build(args) => build::run(args).map(|()| ExitCode::SUCCESS),
         Verb::Cluster(args) => cluster::run(args).map(|()| ExitCode::SUCCESS),

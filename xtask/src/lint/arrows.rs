@@ -65,7 +65,7 @@ const RULES: [Rule; 13] = [
     rule("xtask", &[]),
     rule("l2sm-cluster", &[]),
     top("l2sm-tests"),
-    top("l2sm-benches"),
+    top("l2sm-bench"),
 ];
 
 /// Looks at every crate of the workspace.
