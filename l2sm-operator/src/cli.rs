@@ -52,7 +52,7 @@ struct Arguments {
     )]
     leader_election: bool,
     /// How pods are attached: by the plugin in the nodes' CNI lists, or by Multus, for which it keeps
-    /// a NetworkAttachmentDefinition per network.
+    /// a NAD per network.
     #[arg(long, default_value = "chained", env = "L2SM_ATTACH_MODE")]
     attach_mode: AttachMode,
     /// A range where nodes may have VTEPs, besides at their own addresses; repeatable.
@@ -128,7 +128,7 @@ impl Arguments {
             }
             stopped.cancel();
         }));
-        app::run(client, self.options(), stop).await?;
+        Box::pin(app::run(client, self.options(), stop)).await?;
         info!("stopped");
         Ok(())
     }

@@ -156,7 +156,7 @@ impl Term {
             due.extend(cluster.pods.keys().cloned());
         }
         for object in news.ours.keys().filter(|object| object.kind == Kind::L2Attachment) {
-            due.extend(self.pod_of(cluster, &object.key));
+            due.extend(Self::pod_of(cluster, &object.key));
         }
         let now = Instant::now();
         if now >= self.retry_next {
@@ -255,7 +255,7 @@ impl Term {
     }
 
     /// The pod of an attachment.
-    fn pod_of(&self, cluster: &Cluster, attachment: &ObjectKey) -> Option<ObjectKey> {
+    fn pod_of(cluster: &Cluster, attachment: &ObjectKey) -> Option<ObjectKey> {
         let reference = ObjectRef::new(Kind::L2Attachment, attachment.clone());
         let stored = cluster.ours.get(&reference)?;
         let Ok(Object::L2Attachment(held)) = &stored.object else { return None };
