@@ -130,7 +130,16 @@ pub async fn contend(
     let config = Config::default().fields(&format!("metadata.name={}", candidate.name));
     let events = watcher(api.clone(), config).default_backoff();
     pin_mut!(events);
-    let mut race = Race { api, candidate, standing, permit, seen: None, synced: false, won: None };
+    let mut race = Race {
+        api,
+        candidate,
+        standing,
+        permit,
+        seen: None,
+        synced: false,
+        failing: false,
+        won: None,
+    };
     let mut next = Instant::now();
     loop {
         tokio::select! {
@@ -155,6 +164,8 @@ struct Race {
     /// The Lease, and when it was seen to change last.
     seen: Option<(SeenLease, Instant)>,
     synced: bool,
+    /// The last write failed.
+    failing: bool,
     /// The epoch, and when it was renewed last.
     won: Option<(u64, Instant)>,
 }
@@ -217,6 +228,8 @@ impl Race {
                 let epoch = u64::try_from(seen.transitions).unwrap_or_default();
                 if take {
                     info!(epoch, "the lease is ours");
+                } else if std::mem::take(&mut self.failing) {
+                    info!(epoch, "the lease is renewed again");
                 }
                 self.won = Some((epoch, now));
                 self.permit.set(Some(now + DEADLINE));
@@ -231,15 +244,16 @@ impl Race {
                 }
                 Instant::now() + RETRY
             }
-            Ok(Err(why)) => {
-                warn!(%why, "cannot write the lease");
-                Instant::now() + RETRY
-            }
-            Err(_late) => {
-                warn!("cannot write the lease: no answer within 3 s");
-                Instant::now() + RETRY
-            }
+            Ok(Err(why)) => self.fail(&why.to_string()),
+            Err(_late) => self.fail("no answer within 3 s"),
         }
+    }
+
+    fn fail(&mut self, why: &str) -> Instant {
+        if !std::mem::replace(&mut self.failing, true) {
+            warn!(why, "cannot write the lease: trying again, and serving on until another has it");
+        }
+        Instant::now() + RETRY
     }
 
     /// Says who serves.

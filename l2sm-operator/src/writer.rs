@@ -24,6 +24,7 @@ use l2sm_api::{
 use l2sm_controller::catalog::ObjectRef;
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::{debug, warn};
@@ -187,7 +188,17 @@ async fn request(client: Client, write: &Write) -> Result<(), kube::Error> {
         Write::Event { pod, uid, warning, reason, note } => {
             let event = event(pod, uid, *warning, reason, note);
             let api: Api<Event> = Api::namespaced(client, &pod.namespace);
-            drop(api.create(&PostParams::default(), &event).await?);
+            match api.create(&PostParams::default(), &event).await {
+                // The same was said before: it is said to go on.
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    let name = event.metadata.name.unwrap_or_default();
+                    let now = MicroTime(Timestamp::now());
+                    let patch = json!({"series": {"count": 2, "lastObservedTime": now}});
+                    let parameters = PatchParams::default();
+                    drop(api.patch(&name, &parameters, &Patch::Merge(&patch)).await?);
+                }
+                created => drop(created?),
+            }
         }
         Write::Nad { network, uid, config } => {
             let patch = nad(network, uid, config);
@@ -221,6 +232,14 @@ fn document(object: &ObjectRef, uid: &str, more: &Value) -> Value {
     document
 }
 
+/// A name that is the same for the same event.
+fn event_name(pod: &ObjectKey, uid: &str, reason: &str, note: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(format!("{uid}\0{reason}\0{note}").as_bytes()).into();
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    let pod: String = pod.name.chars().take(200).collect();
+    format!("{pod}.{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
 fn nad(network: &ObjectKey, uid: &str, config: &str) -> Value {
     json!({
         "apiVersion": "k8s.cni.cncf.io/v1",
@@ -245,7 +264,7 @@ fn event(pod: &ObjectKey, uid: &str, warning: bool, reason: &str, note: &str) ->
     let note = end.and_then(|end| note.get(..end)).unwrap_or(note);
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{:x}", pod.name, now.as_nanosecond())),
+            name: Some(event_name(pod, uid, reason, note)),
             namespace: Some(pod.namespace.clone()),
             ..ObjectMeta::default()
         },
