@@ -235,9 +235,9 @@ fn document(object: &ObjectRef, uid: &str, more: &Value) -> Value {
 /// A name that is the same for the same event.
 fn event_name(pod: &ObjectKey, uid: &str, reason: &str, note: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(format!("{uid}\0{reason}\0{note}").as_bytes()).into();
-    let [a, b, c, d, e, f, g, h, ..] = digest;
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let pod: String = pod.name.chars().take(200).collect();
-    format!("{pod}.{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    format!("{}.{digest}", pod.trim_end_matches(['-', '.']))
 }
 
 fn nad(network: &ObjectKey, uid: &str, config: &str) -> Value {
@@ -260,8 +260,9 @@ fn nad(network: &ObjectKey, uid: &str, config: &str) -> Value {
 
 fn event(pod: &ObjectKey, uid: &str, warning: bool, reason: &str, note: &str) -> Event {
     let now = Timestamp::now();
-    let end = note.char_indices().map(|(at, _)| at).find(|at| *at > NOTE_MAX);
-    let note = end.and_then(|end| note.get(..end)).unwrap_or(note);
+    let end = note.char_indices().map(|(at, _)| at).take_while(|at| *at <= NOTE_MAX).last();
+    let note = note.get(..end.filter(|_| note.len() > NOTE_MAX).unwrap_or(note.len()));
+    let note = note.unwrap_or_default();
     Event {
         metadata: ObjectMeta {
             name: Some(event_name(pod, uid, reason, note)),
@@ -286,5 +287,37 @@ fn event(pod: &ObjectKey, uid: &str, warning: bool, reason: &str, note: &str) ->
         ),
         type_: Some(if warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_event_has_the_same_name_and_another_one_another() {
+        let pod = ObjectKey::new("shop", "a".repeat(253));
+        let name = |uid: &str, note: &str| event_name(&pod, uid, "NetworkNotFound", note);
+        assert_eq!(name("u1", "x"), name("u1", "x"));
+        assert_ne!(name("u1", "x"), name("u2", "x"));
+        assert_ne!(name("u1", "x"), name("u1", "y"));
+        assert!(name("u1", "x").len() <= 253, "as long as names may be");
+    }
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        let pod = ObjectKey::new("shop", "a");
+        let note = event(&pod, "u1", true, "Any", &"\u{20ac}".repeat(500)).note.unwrap();
+        assert!((NOTE_MAX - 3..=NOTE_MAX + 3).contains(&note.len()), "{}", note.len());
+        assert!(note.chars().all(|letter| letter == '\u{20ac}'));
+    }
+
+    #[test]
+    fn a_document_to_apply_names_the_object_that_it_is_for() {
+        let object = ObjectRef::new(Kind::L2Network, ObjectKey::new("shop", "blue"));
+        let document = document(&object, "u1", &json!({"status": {"vni": 7}}));
+        assert_eq!(document["metadata"], json!({"name": "blue", "uid": "u1"}));
+        assert_eq!(document["status"]["vni"], 7);
+        assert_eq!(document["kind"], "L2Network");
     }
 }
