@@ -235,9 +235,9 @@ fn document(object: &ObjectRef, uid: &str, more: &Value) -> Value {
 /// A name that is the same for the same event.
 fn event_name(pod: &ObjectKey, uid: &str, reason: &str, note: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(format!("{uid}\0{reason}\0{note}").as_bytes()).into();
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest.iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
     let pod: String = pod.name.chars().take(200).collect();
-    format!("{}.{digest}", pod.trim_end_matches(['-', '.']))
+    format!("{}.{digest:016x}", pod.trim_end_matches(['-', '.']))
 }
 
 fn nad(network: &ObjectKey, uid: &str, config: &str) -> Value {
