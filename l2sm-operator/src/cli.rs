@@ -115,7 +115,8 @@ impl Arguments {
     }
 
     async fn operate(self) -> anyhow::Result<()> {
-        let config = Config::infer().await.context("no cluster: neither in one, nor KUBECONFIG")?;
+        let config = Box::pin(Config::infer()).await;
+        let config = config.context("no cluster: neither in one, nor KUBECONFIG")?;
         let client = Client::try_from(config).context("cannot use the cluster's configuration")?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
