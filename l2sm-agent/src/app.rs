@@ -268,15 +268,7 @@ async fn spawn_parts(
         adopt: run.adopt_controller,
         state_dir: state_dir.to_owned(),
     };
-    let renewals = bootstrap_settings(run, &settings).map(|bootstrap| {
-        let (issued, certificates) = watch::channel(0);
-        let refused = Arc::new(Notify::new());
-        let renewals = Renewals { issued: certificates, refused: Arc::clone(&refused) };
-        let exchange = Exchange { issued, refused, troubles: troubles.clone() };
-        let running = named("renewing the certificate", Box::pin(bootstrap.run(exchange)));
-        parts.spawn(running);
-        renewals
-    });
+    let renewals = spawn_renewals(run, &settings, &troubles, parts);
     let follower = Follower {
         settings,
         identity,
@@ -290,11 +282,22 @@ async fn spawn_parts(
     parts.spawn(named("following the controller", async move { Box::pin(follower.run()).await }));
     parts.spawn(named("waking the reconciler", wiring::forward_wakes(woken, signals.clone())));
     parts.spawn(named("watching the links", wiring::watch_node(monitor, signals.clone())));
-    let (tells, looks) = (Arc::clone(&service), Arc::clone(&service));
+    spawn_service(service, listener, parts);
+    Ok(Driver { desired: desired_seen, outcome, signals: signals_seen })
+}
+
+/// The socket, and what else the service does by itself.
+fn spawn_service(
+    service: Arc<Service<Calls, OnNode>>,
+    listener: Listener,
+    parts: &mut JoinSet<&'static str>,
+) {
+    let tells = Arc::clone(&service);
     parts.spawn(named(
         "telling releases",
         async move { Box::pin(tells.tell_releases_forever()).await },
     ));
+    let looks = Arc::clone(&service);
     parts.spawn(named("looking for namespaces", async move {
         Box::pin(looks.release_gone_forever()).await;
     }));
@@ -304,19 +307,29 @@ async fn spawn_parts(
     }));
     parts
         .spawn(named("serving the socket", async move { Box::pin(listener.serve(service)).await }));
-    Ok(Driver { desired: desired_seen, outcome, signals: signals_seen })
 }
 
-/// How the node gets its certificate, where that is not in files of the user's.
-fn bootstrap_settings(run: &Run, settings: &FollowSettings) -> Option<Bootstrap> {
+/// Keeps the node's certificate renewed; `None`: it is in files of the user's.
+fn spawn_renewals(
+    run: &Run,
+    settings: &FollowSettings,
+    troubles: &watch::Sender<Troubles>,
+    parts: &mut JoinSet<&'static str>,
+) -> Option<Renewals> {
     let files = settings.tls.clone()?;
-    Some(Bootstrap {
+    let bootstrap = Bootstrap {
         urls: settings.urls.clone(),
         ca: files.ca,
         server_name: settings.server_name.clone(),
         token: run.tls.tls_bootstrap_token.clone()?,
         file: files.cert,
-    })
+    };
+    let (issued, certificates) = watch::channel(0);
+    let refused = Arc::new(Notify::new());
+    let renewals = Renewals { issued: certificates, refused: Arc::clone(&refused) };
+    let exchange = Exchange { issued, refused, troubles: troubles.clone() };
+    parts.spawn(named("renewing the certificate", Box::pin(bootstrap.run(exchange))));
+    Some(renewals)
 }
 
 /// A part, which tells its name when it ends.

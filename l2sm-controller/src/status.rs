@@ -10,7 +10,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use l2sm_api::objects::{Condition, ConditionStatus, L2Attachment, L2AttachmentStatus};
+use l2sm_api::{
+    annotation,
+    objects::{Condition, ConditionStatus, L2Attachment, L2AttachmentStatus},
+};
 use l2sm_common::vni::Vni;
 use l2sm_core::{conflict::Clash, model::ObjectKey, plan::Plan};
 
@@ -48,6 +51,8 @@ impl<'a> View<'a> {
         conditions.extend(clash.map(|clash| clashing("VNIConflict", clash)));
         let clash = self.plan.attachment_clash(key);
         conditions.extend(clash.map(|clash| clashing("AddressInUse", clash)));
+        let label = annotation::not_acting(&attachment.metadata.labels);
+        conditions.extend(not_acting(label.as_slice()));
         observe(&mut conditions, attachment.metadata.generation);
         let status = L2AttachmentStatus {
             ips: attachment.spec.ips.clone(),
@@ -133,6 +138,15 @@ impl<'a> View<'a> {
             .collect();
         Some(Condition::ready(false, first.reason.clone(), words.join("; ")))
     }
+}
+
+/// What the user asks for and does not get yet.
+fn not_acting(fields: &[&str]) -> Option<Condition> {
+    if fields.is_empty() {
+        return None;
+    }
+    let message = format!("stored, and does not act yet: {}", fields.join(", "));
+    Some(Condition::new("NotActing", ConditionStatus::True, "NotImplementedYet", message))
 }
 
 /// The condition of an object that does not act because of another one.

@@ -214,6 +214,26 @@ fn what_acts_later_says_so() {
 }
 
 #[test]
+fn fields_and_labels_that_do_not_act_are_named() {
+    let hub = hub();
+    let head = "apiVersion: l2sm.l2sm.k8s.local/v1\nkind: ";
+    let provider = "provider: {name: a, domain: b}, switchTemplate: {}, monitor: {}";
+    for kind in ["Overlay", "NetworkEdgeDevice"] {
+        apply(&hub, &format!("{head}{kind}\nmetadata: {{name: a}}\nspec: {{{provider}}}\n"));
+    }
+    let attachment = "metadata: {name: x, labels: {l2sm/app: ping}}\nspec: {network: blue, node: n1, ifname: net1}";
+    apply(&hub, &format!("{head}L2Network\nmetadata: {{name: blue}}\nspec: {{type: vnet}}\n"));
+    apply(&hub, &format!("{head}L2Attachment\n{attachment}\n"));
+
+    let named = |kind, name| said(&hub, kind, name).pop().unwrap();
+    let not_acting = "NotActing=True NotImplementedYet: stored, and does not act yet: ";
+    let fields = format!("{not_acting}spec.switchTemplate, spec.monitor");
+    assert_eq!(named(Kind::Overlay, "a"), fields);
+    assert_eq!(named(Kind::NetworkEdgeDevice, "a"), fields);
+    assert_eq!(named(Kind::L2Attachment, "x"), format!("{not_acting}label l2sm/app"));
+}
+
+#[test]
 fn a_condition_keeps_its_time_until_its_status_flips() {
     static NOW: AtomicI64 = AtomicI64::new(100);
     let clock = || jiff::Timestamp::from_second(NOW.load(Ordering::Relaxed)).unwrap();

@@ -297,6 +297,9 @@ async fn renew(
         match renewed {
             Ok((opened, config)) => {
                 tls.replace(config);
+                if let Err(why) = opened.publish(&client, &options.namespace).await {
+                    warn!("{why:#}");
+                }
                 drop(authority.send_replace(Arc::new(opened)));
             }
             Err(why) => warn!("cannot renew the server's certificate: {why:#}"),

@@ -52,7 +52,7 @@ struct Arguments {
     )]
     leader_election: bool,
     /// How pods are attached: by the plugin in the nodes' CNI lists, or by Multus, for which it keeps
-    /// a NetworkAttachmentDefinition per network.
+    /// a NAD per network.
     #[arg(long, default_value = "chained", env = "L2SM_ATTACH_MODE")]
     attach_mode: AttachMode,
     /// A range where nodes may have VTEPs, besides at their own addresses; repeatable.
@@ -115,7 +115,8 @@ impl Arguments {
     }
 
     async fn operate(self) -> anyhow::Result<()> {
-        let config = Config::infer().await.context("no cluster: neither in one, nor KUBECONFIG")?;
+        let config = Box::pin(Config::infer()).await;
+        let config = config.context("no cluster: neither in one, nor KUBECONFIG")?;
         let client = Client::try_from(config).context("cannot use the cluster's configuration")?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -128,7 +129,7 @@ impl Arguments {
             }
             stopped.cancel();
         }));
-        app::run(client, self.options(), stop).await?;
+        Box::pin(app::run(client, self.options(), stop)).await?;
         info!("stopped");
         Ok(())
     }

@@ -89,7 +89,7 @@ impl Permit {
     /// One that holds for as long as the process lives: where there is no election.
     pub fn forever() -> Self {
         let permit = Self::default();
-        permit.set(Some(Instant::now() + Duration::from_secs(100 * 365 * 24 * 3600)));
+        permit.set(Some(Instant::now() + Duration::from_hours(100 * 365 * 24)));
         permit
     }
 
@@ -130,7 +130,16 @@ pub async fn contend(
     let config = Config::default().fields(&format!("metadata.name={}", candidate.name));
     let events = watcher(api.clone(), config).default_backoff();
     pin_mut!(events);
-    let mut race = Race { api, candidate, standing, permit, seen: None, synced: false, won: None };
+    let mut race = Race {
+        api,
+        candidate,
+        standing,
+        permit,
+        seen: None,
+        synced: false,
+        failing: false,
+        won: None,
+    };
     let mut next = Instant::now();
     loop {
         tokio::select! {
@@ -155,6 +164,8 @@ struct Race {
     /// The Lease, and when it was seen to change last.
     seen: Option<(SeenLease, Instant)>,
     synced: bool,
+    /// The last write failed.
+    failing: bool,
     /// The epoch, and when it was renewed last.
     won: Option<(u64, Instant)>,
 }
@@ -217,6 +228,8 @@ impl Race {
                 let epoch = u64::try_from(seen.transitions).unwrap_or_default();
                 if take {
                     info!(epoch, "the lease is ours");
+                } else if std::mem::take(&mut self.failing) {
+                    info!(epoch, "the lease is renewed again");
                 }
                 self.won = Some((epoch, now));
                 self.permit.set(Some(now + DEADLINE));
@@ -231,15 +244,16 @@ impl Race {
                 }
                 Instant::now() + RETRY
             }
-            Ok(Err(why)) => {
-                warn!(%why, "cannot write the lease");
-                Instant::now() + RETRY
-            }
-            Err(_late) => {
-                warn!("cannot write the lease: no answer within 3 s");
-                Instant::now() + RETRY
-            }
+            Ok(Err(why)) => self.fail(&why.to_string()),
+            Err(_late) => self.fail("no answer within 3 s"),
         }
+    }
+
+    fn fail(&mut self, why: &str) -> Instant {
+        if !std::mem::replace(&mut self.failing, true) {
+            warn!(why, "cannot write the lease: trying again, and serving on until another has it");
+        }
+        Instant::now() + RETRY
     }
 
     /// Says who serves.
@@ -364,23 +378,23 @@ mod tests {
     fn a_lease_is_taken_when_it_is_free_or_its_holder_was_silent_for_its_duration() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let decide = |lease: Option<SeenLease>, now| {
-            super::decide(lease.map(|lease| (lease, start)).as_ref(), "me", None, now)
+        let act = |lease: Option<SeenLease>, now| {
+            decide(lease.map(|lease| (lease, start)).as_ref(), "me", None, now)
         };
-        assert_eq!(decide(None, start), Act::Take);
-        assert_eq!(decide(Some(seen("", 1)), start), Act::Take, "let go");
-        assert_eq!(decide(Some(seen("other", 15)), at(14)), Act::WaitUntil(at(15)));
-        assert_eq!(decide(Some(seen("other", 15)), at(15)), Act::Take);
-        assert_eq!(decide(Some(seen("me", 15)), at(1)), Act::Take, "lost, and free again");
+        assert_eq!(act(None, start), Act::Take);
+        assert_eq!(act(Some(seen("", 1)), start), Act::Take, "let go");
+        assert_eq!(act(Some(seen("other", 15)), at(14)), Act::WaitUntil(at(15)));
+        assert_eq!(act(Some(seen("other", 15)), at(15)), Act::Take);
+        assert_eq!(act(Some(seen("me", 15)), at(1)), Act::Take, "lost, and free again");
     }
 
     #[test]
     fn a_holder_renews() {
         let start = Instant::now();
         let lease = (seen("me", 15), start);
-        let decide = |now| super::decide(Some(&lease), "me", Some((7, start)), now);
-        assert_eq!(decide(start), Act::WaitUntil(start + RENEW));
-        assert_eq!(decide(start + RENEW), Act::Renew);
+        let act = |now| decide(Some(&lease), "me", Some((7, start)), now);
+        assert_eq!(act(start), Act::WaitUntil(start + RENEW));
+        assert_eq!(act(start + RENEW), Act::Renew);
     }
 
     #[test]
@@ -391,7 +405,7 @@ mod tests {
             identity: "me".into(),
             address: "192.0.2.1:1".into(),
         };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let epoch = |seen: Option<&SeenLease>, take| {
             me.lease(seen, take, now).spec.unwrap().lease_transitions.unwrap()
         };

@@ -88,11 +88,10 @@ impl Metrics {
                 load(&self.signed),
             ),
         ];
-        let mut text = String::new();
-        for (name, kind, help, value) in rows {
-            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
-        }
-        text
+        let rows = rows.map(|(name, kind, help, value)| {
+            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+        });
+        rows.concat()
     }
 }
 

@@ -1,6 +1,11 @@
 //! From what a pod wants and what it has, to what is to be done.
 
-use l2sm_api::objects::{L2Attachment, attachment::attachment_name};
+use std::collections::BTreeMap;
+
+use l2sm_api::{
+    annotation::APP_LABEL,
+    objects::{L2Attachment, attachment::attachment_name},
+};
 use l2sm_controller::place::PodOrder;
 use l2sm_core::model::ObjectKey;
 
@@ -81,10 +86,12 @@ fn fits(interface: &Interface, held: &L2Attachment) -> bool {
 }
 
 fn order(pod: &Pod, node: &str, interface: &Interface) -> PodOrder {
+    let mut labels = BTreeMap::from([(POD_UID.to_owned(), pod.uid.clone())]);
+    labels.extend(pod.app.iter().map(|app| (APP_LABEL.to_owned(), app.clone())));
     PodOrder {
         name: attachment_name(&pod.key.name, &interface.ifname, &pod.uid),
         namespace: pod.key.namespace.clone(),
-        labels: [(POD_UID.to_owned(), pod.uid.clone())].into(),
+        labels,
         network: Some(interface.network.clone()),
         node: node.to_owned(),
         pod: pod.key.name.clone(),
@@ -145,6 +152,18 @@ mod tests {
             Step::Place(_, order) => format!("+{} {}", order.ifname, order.network.unwrap().name),
         };
         steps.into_iter().map(tell).collect()
+    }
+
+    #[test]
+    fn an_attachment_carries_its_pods_name_for_dns() {
+        let named = Pod { app: Some("ping".into()), ..pod() };
+        let [Step::Place(_, order)] =
+            &plan_steps(&named, &wishes(vec![interface("net1", "blue")]), &[], |_| false)[..]
+        else {
+            panic!("one is made");
+        };
+        assert_eq!(order.labels.get(APP_LABEL).map(String::as_str), Some("ping"));
+        assert_eq!(order.labels.len(), 2, "the pod's other labels are its own");
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Stored {
             deleting: metadata.deletion_timestamp.is_some(),
             in_use: metadata.finalizers.iter().flatten().any(|name| name == IN_USE),
             of_pod: owners.clone().any(|owner| owner.kind == "Pod" && owner.api_version == "v1"),
-            object: read(kind, &metadata, data, &status),
+            object: read(kind, &metadata, data.get_mut("spec").map(Value::take), &status),
             reference,
             status,
         }
@@ -87,7 +87,12 @@ fn generation_of(metadata: &ObjectMeta) -> u64 {
     metadata.generation.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
 }
 
-fn read(kind: Kind, metadata: &ObjectMeta, data: Value, status: &Value) -> Result<Object, String> {
+fn read(
+    kind: Kind,
+    metadata: &ObjectMeta,
+    spec: Option<Value>,
+    status: &Value,
+) -> Result<Object, String> {
     let key = key_of(metadata);
     let mut named = json!({"name": key.name});
     if kind.is_namespaced() {
@@ -97,7 +102,7 @@ fn read(kind: Kind, metadata: &ObjectMeta, data: Value, status: &Value) -> Resul
         "apiVersion": API_VERSION,
         "kind": kind.name(),
         "metadata": named,
-        "spec": data.get("spec").cloned().unwrap_or_default(),
+        "spec": spec.unwrap_or_default(),
     });
     let mut object = read_object(document, &key.namespace)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;

@@ -55,6 +55,14 @@ pub struct Settings {
     pub keep_nads: bool,
 }
 
+/// A pod that does not have all that it asks for.
+#[derive(Debug)]
+struct Trouble {
+    node: Option<String>,
+    runtime_uid: String,
+    problems: Vec<Problem>,
+}
+
 /// One term.
 pub struct Term {
     /// The objects, distributed to agents.
@@ -68,7 +76,7 @@ pub struct Term {
     activity: watch::Receiver<u64>,
     networks: BTreeMap<ObjectKey, NetworkSeen>,
     /// Pods that do not have all that they ask for, and why.
-    troubled: BTreeMap<ObjectKey, Vec<Problem>>,
+    troubled: BTreeMap<ObjectKey, Trouble>,
     /// Objects that could not be taken over yet.
     unseen: BTreeSet<ObjectRef>,
     shown: show::Shown,
@@ -156,7 +164,10 @@ impl Term {
             due.extend(cluster.pods.keys().cloned());
         }
         for object in news.ours.keys().filter(|object| object.kind == Kind::L2Attachment) {
-            due.extend(self.pod_of(cluster, &object.key));
+            due.extend(Self::pod_of(cluster, &object.key));
+        }
+        if news.ours.keys().any(|it| matches!(it.kind, Kind::L2Attachment | Kind::ExternalVtep)) {
+            due.extend(self.clashing());
         }
         let now = Instant::now();
         if now >= self.retry_next {
@@ -254,8 +265,20 @@ impl Term {
             .collect();
     }
 
+    /// Pods of attachments that do not act because of another station.
+    fn clashing(&self) -> Vec<ObjectKey> {
+        let published = Arc::clone(&self.hub.subscribe().borrow());
+        let catalog = self.hub.catalog();
+        let out = catalog.attachments.iter();
+        let out = out.filter(|(key, _)| published.plan.attachment_clash(key).is_some());
+        let pods = out.filter_map(|(key, held)| {
+            Some(ObjectKey::new(key.namespace.as_str(), held.spec.pod.as_deref()?))
+        });
+        pods.collect()
+    }
+
     /// The pod of an attachment.
-    fn pod_of(&self, cluster: &Cluster, attachment: &ObjectKey) -> Option<ObjectKey> {
+    fn pod_of(cluster: &Cluster, attachment: &ObjectKey) -> Option<ObjectKey> {
         let reference = ObjectRef::new(Kind::L2Attachment, attachment.clone());
         let stored = cluster.ours.get(&reference)?;
         let Ok(Object::L2Attachment(held)) = &stored.object else { return None };

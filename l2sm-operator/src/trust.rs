@@ -37,10 +37,15 @@ const CERT: &str = "ca.crt";
 const KEY: &str = "ca.key";
 /// The authority before this one: what it signed stays good.
 const PREVIOUS: &str = "previous.crt";
+/// The authority after this one: told to everybody well before it signs.
+const NEXT_CERT: &str = "next.crt";
+const NEXT_KEY: &str = "next.key";
 /// How long an authority is good.
 const AUTHORITY: Duration = Duration::days(3650);
-/// An authority that ends within this is replaced.
-const ROTATE: Duration = Duration::days(365);
+/// An authority that ends within this has a next one.
+const PREPARE: Duration = Duration::days(365);
+/// An authority that ends within this signs no more: the next one does.
+const ROTATE: Duration = Duration::days(180);
 /// How long this server's certificate is good.
 const SERVER: Duration = Duration::days(30);
 /// How long a node's certificate is good.
@@ -52,7 +57,9 @@ const SKEW: Duration = Duration::hours(1);
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
+    key: String,
     previous: Option<String>,
+    next: Option<(String, String)>,
     ends: OffsetDateTime,
 }
 
@@ -75,15 +82,15 @@ impl Authority {
             let written = match found {
                 None => {
                     info!("making an authority");
-                    secrets.create(&parameters, &secret(namespace, &make(now)?, None)).await
+                    let new = secret(namespace, &make(now)?, None, None);
+                    secrets.create(&parameters, &new).await
                 }
                 Some(found) => {
                     let authority = Self::read(&found)?;
-                    if authority.ends - now > ROTATE {
+                    let Some(mut new) = authority.rotated(namespace, now)? else {
                         return Ok(authority);
-                    }
-                    info!("making a new authority: the old one ends soon");
-                    let mut new = secret(namespace, &make(now)?, Some(&authority.certificate));
+                    };
+                    info!(ends = %authority.ends, "the authority ends: the next one is prepared");
                     new.metadata.resource_version = found.metadata.resource_version;
                     secrets.replace(NAME, &parameters, &new).await
                 }
@@ -112,18 +119,36 @@ impl Authority {
             })
         };
         let certificate = need(CERT)?;
-        let pair =
-            KeyPair::from_pem(&need(KEY)?).context("Secret l2sm-ca: ca.key is no private key")?;
+        let key = need(KEY)?;
+        let pair = KeyPair::from_pem(&key).context("Secret l2sm-ca: ca.key is no private key")?;
         let ends = end_of(&certificate).context("Secret l2sm-ca: ca.crt is no certificate")?;
         let issuer = Issuer::from_ca_cert_pem(&certificate, pair)
             .context("Secret l2sm-ca: ca.crt is no authority's certificate")?;
-        Ok(Self { issuer, certificate, previous: text(PREVIOUS)?, ends })
+        let next = text(NEXT_CERT)?.zip(text(NEXT_KEY)?);
+        Ok(Self { issuer, key, certificate, previous: text(PREVIOUS)?, next, ends })
     }
 
-    /// What others must trust, PEM: this authority and the one before.
+    /// The Secret as it must be from now on, where that is another one: first a next authority is
+    /// told, much later it signs.
+    fn rotated(&self, namespace: &str, now: OffsetDateTime) -> anyhow::Result<Option<Secret>> {
+        let left = self.ends - now;
+        let own = (self.certificate.clone(), self.key.clone());
+        Ok(match &self.next {
+            _ if left > PREPARE => None,
+            None => Some(secret(namespace, &own, self.previous.as_deref(), Some(&make(now)?))),
+            Some(next) if left <= ROTATE => {
+                Some(secret(namespace, next, Some(&self.certificate), None))
+            }
+            Some(_) => None,
+        })
+    }
+
+    /// What others must trust, PEM: this authority, the next one and the one before.
     pub fn bundle(&self) -> String {
-        let previous = self.previous.as_deref().unwrap_or_default();
-        format!("{}\n{previous}", self.certificate.trim_end()).trim_end().to_owned() + "\n"
+        let next = self.next.as_ref().map(|(certificate, _)| certificate.as_str());
+        let all = [Some(self.certificate.as_str()), next, self.previous.as_deref()];
+        let all = all.into_iter().flatten().map(|pem| format!("{}\n", pem.trim_end()));
+        all.collect()
     }
 
     /// Publishes what agents must trust, for their first contact.
@@ -235,6 +260,7 @@ fn secret(
     namespace: &str,
     (certificate, key): &(String, String),
     previous: Option<&str>,
+    next: Option<&(String, String)>,
 ) -> Secret {
     let mut data = BTreeMap::from([
         (CERT.to_owned(), ByteString(certificate.clone().into_bytes())),
@@ -242,6 +268,10 @@ fn secret(
     ]);
     if let Some(previous) = previous {
         data.insert(PREVIOUS.to_owned(), ByteString(previous.as_bytes().to_vec()));
+    }
+    if let Some((certificate, key)) = next {
+        data.insert(NEXT_CERT.to_owned(), ByteString(certificate.as_bytes().to_vec()));
+        data.insert(NEXT_KEY.to_owned(), ByteString(key.as_bytes().to_vec()));
     }
     Secret {
         metadata: ObjectMeta {
@@ -286,7 +316,7 @@ mod tests {
 
     fn authority(previous: Option<&str>) -> Authority {
         let made = make(OffsetDateTime::now_utc()).unwrap();
-        Authority::read(&secret("ns", &made, previous)).unwrap()
+        Authority::read(&secret("ns", &made, previous, None)).unwrap()
     }
 
     fn csr() -> Vec<u8> {
@@ -314,6 +344,23 @@ mod tests {
     fn what_is_no_request_is_refused() {
         let why = authority(None).sign_node(b"hello", "n1", OffsetDateTime::now_utc()).unwrap_err();
         assert!(why.to_string().starts_with("csr: it is no"), "{why}");
+    }
+
+    #[test]
+    fn the_next_authority_is_told_long_before_it_signs() {
+        let first = authority(None);
+        let before = |days| first.ends - Duration::days(days);
+        assert!(first.rotated("ns", before(366)).unwrap().is_none());
+
+        let told = Authority::read(&first.rotated("ns", before(364)).unwrap().unwrap()).unwrap();
+        assert_eq!(told.certificate, first.certificate);
+        assert_eq!(CertificateDer::pem_slice_iter(told.bundle().as_bytes()).count(), 2);
+        assert!(told.rotated("ns", before(181)).unwrap().is_none());
+
+        let second = Authority::read(&told.rotated("ns", before(179)).unwrap().unwrap()).unwrap();
+        assert_eq!(Some(second.certificate.clone()), told.next.map(|(certificate, _)| certificate));
+        assert_eq!(second.previous, Some(first.certificate.clone()));
+        assert!(second.rotated("ns", before(170)).unwrap().is_none());
     }
 
     #[test]

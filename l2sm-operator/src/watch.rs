@@ -64,12 +64,16 @@ pub enum Seen {
 pub fn start(client: &Client) -> mpsc::Receiver<Seen> {
     let (to, seen) = mpsc::channel(WAITING);
     let api = Api::all_with(client.clone(), &core_resource("Pod", "pods"));
-    drop(tokio::spawn(follow(api, Pod::read as fn(RawPod) -> Pod, Seen::Pod, to.clone())));
+    drop(tokio::spawn(follow::<RawPod, _, _, _>(api, Pod::read, Seen::Pod, to.clone())));
     let api = Api::all_with(client.clone(), &core_resource("Node", "nodes"));
-    drop(tokio::spawn(follow(api, Node::read as fn(RawNode) -> Node, Seen::Node, to.clone())));
+    drop(tokio::spawn(follow::<RawNode, _, _, _>(api, Node::read, Seen::Node, to.clone())));
     let api = Api::all_with(client.clone(), &core_resource("Namespace", "namespaces"));
-    let read = Namespace::read as fn(RawNamespace) -> Namespace;
-    drop(tokio::spawn(follow(api, read, Seen::Namespace, to.clone())));
+    drop(tokio::spawn(follow::<RawNamespace, _, _, _>(
+        api,
+        Namespace::read,
+        Seen::Namespace,
+        to.clone(),
+    )));
     for kind in Kind::ALL {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
         let read = move |raw| Stored::read(kind, raw);
@@ -99,7 +103,7 @@ async fn follow_nads(api: Api<DynamicObject>, to: mpsc::Sender<Seen>) {
         };
         tokio::time::sleep(pause).await;
     }
-    follow(api, Nad::read, Seen::Nad, to).await;
+    follow(api, |raw| Nad::read(&raw), Seen::Nad, to).await;
 }
 
 /// Follows one kind. A list that fails is tried again: it is never taken for an empty one.

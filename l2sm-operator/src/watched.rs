@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use kube::core::{ApiResource, DynamicObject, Object};
-use l2sm_api::annotation::{MULTUS_NETWORKS, NETWORK_STATUS, NETWORKS};
+use l2sm_api::annotation::{APP_LABEL, MULTUS_NETWORKS, NETWORK_STATUS, NETWORKS};
 use l2sm_core::model::ObjectKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,6 +72,8 @@ pub struct Pod {
     pub ended: bool,
     /// Somebody wants it gone.
     pub deleting: bool,
+    /// Label `l2sm/app`.
+    pub app: Option<String>,
     /// Annotation `l2sm/networks`.
     pub networks: Option<String>,
     /// Annotation `k8s.v1.cni.cncf.io/networks`.
@@ -109,7 +111,7 @@ pub struct Nad {
     pub key: ObjectKey,
     /// `spec.config`.
     pub config: String,
-    /// The L2Network that owns it, by UID.
+    /// The `L2Network` that owns it, by UID.
     pub owner: Option<String>,
 }
 
@@ -129,6 +131,7 @@ impl Pod {
             host_network: raw.spec.host_network,
             ended: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
             deleting: raw.metadata.deletion_timestamp.is_some(),
+            app: raw.metadata.labels.and_then(|labels| labels.get(APP_LABEL).cloned()),
             networks: annotation(NETWORKS),
             multus_networks: annotation(MULTUS_NETWORKS),
             network_status: annotation(NETWORK_STATUS),
@@ -167,7 +170,7 @@ impl Namespace {
 
 impl Nad {
     /// What is kept of a NAD.
-    pub fn read(raw: DynamicObject) -> Self {
+    pub fn read(raw: &DynamicObject) -> Self {
         let owners = raw.metadata.owner_references.iter().flatten();
         let owner = owners.clone().find(|owner| owner.kind == "L2Network");
         let config = raw.data.pointer("/spec/config").and_then(Value::as_str);
@@ -214,6 +217,7 @@ mod tests {
             "metadata": {
                 "name": "a", "namespace": "shop", "uid": "u1", "managedFields": [],
                 "annotations": {"l2sm/networks": "blue", "kubernetes.io/config.hash": "h1"},
+                "labels": {"l2sm/app": "ping", "team": "a"},
             },
             "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]},
             "status": {"phase": "Running", "podIP": "10.0.0.1"},
@@ -224,6 +228,7 @@ mod tests {
             uid: "u1".into(),
             runtime_uid: "h1".into(),
             node: Some("n1".into()),
+            app: Some("ping".into()),
             networks: Some("blue".into()),
             ..Pod::default()
         };

@@ -24,6 +24,7 @@ use l2sm_api::{
 use l2sm_controller::catalog::ObjectRef;
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::{debug, warn};
@@ -187,7 +188,17 @@ async fn request(client: Client, write: &Write) -> Result<(), kube::Error> {
         Write::Event { pod, uid, warning, reason, note } => {
             let event = event(pod, uid, *warning, reason, note);
             let api: Api<Event> = Api::namespaced(client, &pod.namespace);
-            drop(api.create(&PostParams::default(), &event).await?);
+            match api.create(&PostParams::default(), &event).await {
+                // The same was said before: it is said to go on.
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    let name = event.metadata.name.unwrap_or_default();
+                    let now = MicroTime(Timestamp::now());
+                    let patch = json!({"series": {"count": 2, "lastObservedTime": now}});
+                    let parameters = PatchParams::default();
+                    drop(api.patch(&name, &parameters, &Patch::Merge(&patch)).await?);
+                }
+                created => drop(created?),
+            }
         }
         Write::Nad { network, uid, config } => {
             let patch = nad(network, uid, config);
@@ -221,6 +232,14 @@ fn document(object: &ObjectRef, uid: &str, more: &Value) -> Value {
     document
 }
 
+/// A name that is the same for the same event.
+fn event_name(pod: &ObjectKey, uid: &str, reason: &str, note: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(format!("{uid}\0{reason}\0{note}").as_bytes()).into();
+    let digest = digest.iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let pod: String = pod.name.chars().take(200).collect();
+    format!("{}.{digest:016x}", pod.trim_end_matches(['-', '.']))
+}
+
 fn nad(network: &ObjectKey, uid: &str, config: &str) -> Value {
     json!({
         "apiVersion": "k8s.cni.cncf.io/v1",
@@ -241,11 +260,12 @@ fn nad(network: &ObjectKey, uid: &str, config: &str) -> Value {
 
 fn event(pod: &ObjectKey, uid: &str, warning: bool, reason: &str, note: &str) -> Event {
     let now = Timestamp::now();
-    let end = note.char_indices().map(|(at, _)| at).find(|at| *at > NOTE_MAX);
-    let note = end.and_then(|end| note.get(..end)).unwrap_or(note);
+    let end = note.char_indices().map(|(at, _)| at).take_while(|at| *at <= NOTE_MAX).last();
+    let note = note.get(..end.filter(|_| note.len() > NOTE_MAX).unwrap_or(note.len()));
+    let note = note.unwrap_or_default();
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{:x}", pod.name, now.as_nanosecond())),
+            name: Some(event_name(pod, uid, reason, note)),
             namespace: Some(pod.namespace.clone()),
             ..ObjectMeta::default()
         },
@@ -267,5 +287,37 @@ fn event(pod: &ObjectKey, uid: &str, warning: bool, reason: &str, note: &str) ->
         ),
         type_: Some(if warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_event_has_the_same_name_and_another_one_another() {
+        let pod = ObjectKey::new("shop", "a".repeat(253));
+        let name = |uid: &str, note: &str| event_name(&pod, uid, "NetworkNotFound", note);
+        assert_eq!(name("u1", "x"), name("u1", "x"));
+        assert_ne!(name("u1", "x"), name("u2", "x"));
+        assert_ne!(name("u1", "x"), name("u1", "y"));
+        assert!(name("u1", "x").len() <= 253, "as long as names may be");
+    }
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        let pod = ObjectKey::new("shop", "a");
+        let note = event(&pod, "u1", true, "Any", &"\u{20ac}".repeat(500)).note.unwrap();
+        assert!((NOTE_MAX - 3..=NOTE_MAX + 3).contains(&note.len()), "{}", note.len());
+        assert!(note.chars().all(|letter| letter == '\u{20ac}'));
+    }
+
+    #[test]
+    fn a_document_to_apply_names_the_object_that_it_is_for() {
+        let object = ObjectRef::new(Kind::L2Network, ObjectKey::new("shop", "blue"));
+        let document = document(&object, "u1", &json!({"status": {"vni": 7}}));
+        assert_eq!(document["metadata"], json!({"name": "blue", "uid": "u1"}));
+        assert_eq!(document["status"]["vni"], 7);
+        assert_eq!(document["kind"], "L2Network");
     }
 }

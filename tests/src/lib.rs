@@ -9,6 +9,7 @@ pub mod corpus;
 pub mod counter;
 pub mod flow;
 pub mod frames;
+pub mod k8s;
 pub mod kernel_node;
 pub mod netns;
 pub mod next_build;

@@ -53,7 +53,10 @@ pub(crate) fn prepare() -> Result<()> {
 }
 
 /// Builds the program.
-fn program() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn program() -> Result<PathBuf> {
     let mut cargo = command::cargo();
     cargo.args(["build", "--quiet", "--package", PACKAGE]);
     let programs = build::quietly(cargo)?;

@@ -28,7 +28,7 @@ const BUSYBOX: &str = "busybox";
 pub(crate) struct Args {
     /// Build for use rather than for tests: slower to build, smaller and faster.
     #[arg(long)]
-    release: bool,
+    pub(crate) release: bool,
 }
 
 /// Builds the images and says what they are.

@@ -23,7 +23,7 @@ use anyhow::{Context, Result, bail};
 
 use self::report::Report;
 use crate::say::say;
-use crate::{build, command, setup, workspace};
+use crate::{build, cluster, command, images, setup, workspace};
 
 /// Tests append to the file that this variable names.
 const NOT_RUN_VARIABLE: &str = "L2SM_NOT_RUN_FILE";
@@ -37,7 +37,10 @@ const KINDS: [(&[&str], bool); 4] = [
     (&["--package", "l2sm-agent", "--features", "log", "--test", "log"], true),
 ];
 
-/// Run every test: unit, documentation, kernel, network namespaces. As root.
+/// The tests that take a cluster.
+const CLUSTER_TESTS: &str = "k8s";
+
+/// Run every test: unit, documentation, kernel, network namespaces, Kubernetes. As root.
 ///
 /// Sets up what is missing, builds, runs everything even when something fails, and ends with a
 /// summary; a new warning in the kernel's log fails it. Tests that cannot run here are named
@@ -63,6 +66,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !command::show(command::cargo().args(["test", "--workspace", "--no-run"]))? {
         bail!("the tests do not build: the compiler's messages are above");
     }
+    if needs_cluster(&args.filter)? {
+        cluster::prepare()?;
+        cluster::program()?;
+        images::run(&images::Args { release: false })?;
+    }
     let report = suite(&args.filter)?;
     for line in report.lines() {
         say!("{line}");
@@ -72,6 +80,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .with_context(|| format!("cannot write {}", summary.display()))?;
     say!("{closing}");
     Ok(if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a test is to run that takes a cluster.
+fn needs_cluster(filter: &[String]) -> Result<bool> {
+    let mut list = command::cargo();
+    list.args([
+        "test",
+        "--quiet",
+        "--package",
+        "l2sm-tests",
+        "--test",
+        CLUSTER_TESTS,
+        "--",
+        "--list",
+    ]);
+    let tests = command::read(&mut list)?;
+    let mut names = tests.lines().filter_map(|line| line.strip_suffix(": test"));
+    let wanted = |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part));
+    Ok(names.any(wanted))
 }
 
 /// Runs tests of every kind, and looks at the kernel's log around them.

@@ -8,6 +8,8 @@ use super::list::{OURS, Source};
 const TAKEN_TWICE: u32 = 2;
 /// After giving in, it is tried again this much later; in place for so long, it is accepted.
 const TRUCE: Duration = Duration::from_mins(5);
+/// A configuration may be in the middle of being written for so long.
+const WRITING: Duration = Duration::from_secs(10);
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(super) struct Standing {
     taken: u32,
     /// When we gave in.
     gave_in: Option<Instant>,
+    /// Since when the source cannot be followed.
+    unusable: Option<Instant>,
 }
 
 impl Standing {
@@ -39,11 +43,13 @@ impl Standing {
         source: &Source,
         now: Instant,
     ) -> (Deed, Option<(&'static str, String)>) {
+        if !matches!(source, Source::Unusable(_)) {
+            self.unusable = None;
+        }
         let (text, passed_over) = match source {
             Source::Nothing => return self.withdraw(ours, Some(no_configuration())),
             Source::Chained => return self.withdraw(ours, None),
-            // It may be in the middle of being written.
-            Source::Unusable(why) => return (Deed::Nothing, Some(("Unusable", why.clone()))),
+            Source::Unusable(why) => return self.bear_with(ours, why, now),
             Source::List { text, passed_over } => (text, passed_over.as_deref()),
         };
         let trouble = passed_over.map(around_multus);
@@ -81,6 +87,21 @@ impl Standing {
     /// What was decided could not be done.
     pub(super) fn fail(&mut self) {
         self.written = None;
+    }
+
+    /// The cluster's own way, whatever that is, counts more than ours.
+    fn bear_with(
+        &mut self,
+        ours: Option<&str>,
+        why: &str,
+        now: Instant,
+    ) -> (Deed, Option<(&'static str, String)>) {
+        let trouble = Some(("Unusable", why.to_owned()));
+        let since = *self.unusable.get_or_insert(now);
+        if now.duration_since(since) < WRITING {
+            return (Deed::Nothing, trouble);
+        }
+        self.withdraw(ours, trouble)
     }
 
     fn withdraw(
@@ -161,10 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_cannot_be_read_changes_nothing() {
-        let (mut standing, now) = (Standing::default(), Instant::now());
+    fn a_source_that_cannot_be_read_changes_nothing_until_it_stays_so() {
+        let (mut standing, mut now) = (Standing::default(), Instant::now());
         let bad = Source::Unusable("10-x.conflist: not a CNI configuration".to_owned());
-        let (deed, trouble) = standing.decide(Some("a"), &bad, now);
-        assert_eq!((deed, trouble.unwrap().0), (Deed::Nothing, "Unusable"));
+        for (waited, deed) in
+            [(Duration::ZERO, Deed::Nothing), (WRITING / 2, Deed::Nothing), (WRITING, Deed::Remove)]
+        {
+            now += waited;
+            let (decided, trouble) = standing.decide(Some("a"), &bad, now);
+            assert_eq!((decided, trouble.unwrap().0), (deed, "Unusable"));
+        }
+        assert_eq!(standing.decide(None, &list("a"), now), (write("a"), None));
+        assert_eq!(standing.decide(Some("a"), &bad, now).0, Deed::Nothing, "counted afresh");
     }
 }

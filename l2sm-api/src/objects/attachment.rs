@@ -215,6 +215,8 @@ mod tests {
         let other = attachment_name("web-0", "net1", "another pod of the name");
         assert_ne!(name, other);
         assert_ne!(attachment_name("a", "lan_0", uid), attachment_name("a", "lan-0", uid));
+        let cut_at_a_point = format!("{}.b", "a".repeat(39));
+        assert_eq!(name_fault(&attachment_name(&cut_at_a_point, "net1", uid)), None);
     }
 
     proptest! {

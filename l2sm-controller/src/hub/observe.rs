@@ -130,3 +130,7 @@ fn said_of(node: &L2Node) -> Option<L2NodeStatus> {
         ..L2NodeStatus::default()
     })
 }
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

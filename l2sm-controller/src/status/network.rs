@@ -9,7 +9,7 @@ use l2sm_api::objects::{Condition, ConditionStatus, L2Attachment, L2Network, L2N
 use l2sm_common::vni::Vni;
 use l2sm_core::model::ObjectKey;
 
-use super::{View, clashing, observe};
+use super::{View, clashing, not_acting, observe};
 use crate::{
     apply::{left_out, names},
     catalog::vni_of,
@@ -34,7 +34,7 @@ impl View<'_> {
         let revision = changed.max().unwrap_or_default().max(network.metadata.revision());
         let mut conditions = vec![self.network_ready(key, revision)];
         conditions.extend(self.plan.network_clash(key).map(|clash| clashing("VNIConflict", clash)));
-        conditions.extend(not_acting(network));
+        conditions.extend(not_acting(&network.spec.not_acting()));
         conditions.extend(truncated(assigned.len()));
         conditions.extend(outside(network, attachments));
         observe(&mut conditions, network.metadata.generation);
@@ -116,14 +116,4 @@ fn outside(network: &L2Network, attachments: &[(&ObjectKey, &L2Attachment)]) -> 
     let message =
         format!("outside of networkCIDR and podAddressRange, kept as they are: {left_out}");
     Some(Condition::new("AddressesOutside", ConditionStatus::True, "NetworkChanged", message))
-}
-
-/// What the user asks for and does not get yet.
-fn not_acting(network: &L2Network) -> Option<Condition> {
-    let fields = network.spec.not_acting();
-    if fields.is_empty() {
-        return None;
-    }
-    let message = format!("stored, and does not act yet: {}", fields.join(", "));
-    Some(Condition::new("NotActing", ConditionStatus::True, "NotImplementedYet", message))
 }

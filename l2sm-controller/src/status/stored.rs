@@ -4,13 +4,14 @@ use l2sm_api::objects::{
     Condition, ConditionStatus, NetworkEdgeDevice, NetworkEdgeDeviceStatus, Overlay, OverlayStatus,
 };
 
-use super::{View, observe};
+use super::{View, not_acting, observe};
 use crate::catalog::seniority;
 
 impl View<'_> {
     /// An Overlay with its status.
     pub fn overlay(&self, overlay: &Overlay) -> Overlay {
         let mut conditions = vec![self.overlay_ready(overlay)];
+        conditions.extend(not_acting(&overlay.spec.not_acting()));
         observe(&mut conditions, overlay.metadata.generation);
         let status = OverlayStatus {
             observed_generation: overlay.metadata.generation,
@@ -49,6 +50,7 @@ impl View<'_> {
             let message = unusable.join("; ");
             conditions.push(Condition::new("AddressUnusable", status, "NotAnAddress", message));
         }
+        conditions.extend(not_acting(&device.spec.not_acting()));
         observe(&mut conditions, device.metadata.generation);
         let status = NetworkEdgeDeviceStatus {
             observed_generation: device.metadata.generation,

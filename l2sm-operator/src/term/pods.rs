@@ -6,21 +6,28 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod as ApiPod;
-use kube::Api;
-use l2sm_api::{grpc::v1::EntryProblem, objects::L2Attachment};
+use kube::{Api, core::PartialObjectMeta};
+use l2sm_api::{
+    annotation::{MULTUS_NETWORKS, NETWORKS},
+    grpc::v1::EntryProblem,
+    objects::L2Attachment,
+};
 use l2sm_controller::{distribute::on_hub, place::PodOrder, refusal::Refusal, store::StoreError};
-use l2sm_core::model::ObjectKey;
+use l2sm_core::{model::ObjectKey, plan::Plan};
 use tracing::{info, warn};
 
-use super::Term;
+use super::{Term, Trouble};
 use crate::{
     cluster::{Cluster, News},
     steps::{Step, plan_steps},
     stored::POD_UID,
     watched::Pod,
-    wishes::{Place, Problem, Surroundings, read_wishes},
+    wishes::{Interface, Place, Problem, Surroundings, read_wishes},
     writer::Write,
 };
+
+/// Reason of a problem that is none of the user's.
+const WAITING: &str = "Waiting";
 
 /// Attachments by the UID of their pod, as its container runtime knows it.
 type ByPod = BTreeMap<String, Vec<Arc<L2Attachment>>>;
@@ -48,7 +55,7 @@ impl Term {
                     let held = by_pod.get(&pod.runtime_uid).map_or(&[][..], Vec::as_slice);
                     self.reconcile_pod(cluster, pod, held).await;
                 }
-                None => drop(self.troubled.remove(key)),
+                None => self.forget(key),
             }
         }
     }
@@ -85,11 +92,9 @@ impl Term {
             match step {
                 Step::Withdraw(key) => {
                     if !self.withdraw(vec![key]).await {
-                        problems.push(waits(
-                            Place { multus: false, entry: 0 },
-                            None,
-                            "NotReleased",
-                        ));
+                        // What takes its place would have its name.
+                        problems.push(waits(Place { multus: false, entry: 0 }, None));
+                        break;
                     }
                 }
                 Step::Place(place, order) => {
@@ -97,6 +102,7 @@ impl Term {
                 }
             }
         }
+        problems.extend(clashes(&wishes.interfaces, &refs, &published.plan));
         if pod.ended || pod.deleting {
             problems.clear();
         }
@@ -125,7 +131,7 @@ impl Term {
             Refusal::Precondition(_) | Refusal::Store(StoreError::Refused(_)) => "NotAttached",
             Refusal::Store(why) => {
                 warn!(%why, "an attachment waits");
-                return Some(waits(place, Some(ifname), "Waiting"));
+                return Some(waits(place, Some(ifname)));
             }
         };
         Some(Problem { place, ifname: Some(ifname), reason, message: refusal.to_string() })
@@ -163,9 +169,14 @@ impl Term {
             let (namespace, pod) =
                 (&first.metadata.namespace, first.spec.pod.as_deref().unwrap_or_default());
             let api: Api<ApiPod> = Api::namespaced(self.client.clone(), namespace);
+            let wants = |found: &PartialObjectMeta<ApiPod>| {
+                let annotations = found.metadata.annotations.iter().flatten();
+                let ours = [NETWORKS, MULTUS_NETWORKS];
+                found.metadata.uid.as_ref() == Some(&uid)
+                    && annotations.clone().any(|(name, _)| ours.contains(&name.as_str()))
+            };
             match api.get_metadata_opt(pod).await {
-                Ok(found)
-                    if found.as_ref().is_some_and(|it| it.metadata.uid.as_ref() == Some(&uid)) => {}
+                Ok(Some(found)) if wants(&found) => {}
                 Ok(_) => {
                     self.withdraw(held.iter().map(|held| held.metadata.key()).collect()).await;
                 }
@@ -174,11 +185,24 @@ impl Term {
         }
     }
 
+    /// A pod is gone: nothing stands in its way any more.
+    fn forget(&mut self, pod: &ObjectKey) {
+        if let Some(Trouble { node, runtime_uid, .. }) = self.troubled.remove(pod)
+            && let Some(node) = node
+        {
+            self.hub.notify(&node, &runtime_uid, Vec::new());
+        }
+    }
+
     /// Says what stands in a pod's way: to its agent, and in events.
     fn tell(&mut self, pod: &Pod, problems: Vec<Problem>) {
-        let before = self.troubled.get(&pod.key).map_or(&[][..], Vec::as_slice);
+        if self.troubled.get(&pod.key).is_some_and(|held| held.runtime_uid != pod.runtime_uid) {
+            self.forget(&pod.key);
+        }
+        let before = self.troubled.get(&pod.key);
+        let before = before.map_or(&[][..], |before| before.problems.as_slice());
         let new = problems.iter().filter(|problem| !before.contains(problem));
-        let new: Vec<_> = new.filter(|problem| problem.reason != "Waiting").cloned().collect();
+        let new: Vec<_> = new.filter(|problem| problem.reason != WAITING).cloned().collect();
         for problem in new {
             let Problem { ifname, reason, message, .. } = problem;
             let note = ifname.map_or_else(|| message.clone(), |name| format!("{name}: {message}"));
@@ -203,13 +227,32 @@ impl Term {
         if problems.is_empty() {
             drop(self.troubled.remove(&pod.key));
         } else {
-            drop(self.troubled.insert(pod.key.clone(), problems));
+            let (node, runtime_uid) = (pod.node.clone(), pod.runtime_uid.clone());
+            drop(self.troubled.insert(pod.key.clone(), Trouble { node, runtime_uid, problems }));
         }
     }
 }
 
+/// Addresses that entries chose, and that another station of the network has.
+fn clashes(interfaces: &[Interface], held: &[&L2Attachment], plan: &Plan) -> Vec<Problem> {
+    let chosen = interfaces.iter().filter(|interface| !interface.ips.is_empty());
+    let clash = |interface: &Interface| {
+        let mut held = held.iter().filter(|held| held.spec.ifname == interface.ifname);
+        held.find_map(|held| plan.attachment_clash(&held.metadata.key()))
+    };
+    let problem = |interface: &Interface| {
+        Some(Problem {
+            place: interface.place,
+            ifname: Some(interface.ifname.clone()),
+            reason: "AddressInUse",
+            message: clash(interface)?.to_string(),
+        })
+    };
+    chosen.filter_map(problem).collect()
+}
+
 /// What waits for the API server alone.
-fn waits(place: Place, ifname: Option<String>, reason: &'static str) -> Problem {
+fn waits(place: Place, ifname: Option<String>) -> Problem {
     let message = "the API server does not answer: trying again".to_owned();
-    Problem { place, ifname, reason, message }
+    Problem { place, ifname, reason: WAITING, message }
 }

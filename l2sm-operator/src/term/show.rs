@@ -140,11 +140,8 @@ impl Term {
                 }
                 Ok(_) => continue,
             };
-            let mut status = stored.status.clone();
-            if !status.is_object() {
-                status = json!({});
-            }
-            let held = status.pointer("/conditions/0");
+            let mut status = stored.status.as_object().cloned().unwrap_or_default();
+            let held = stored.status.pointer("/conditions/0");
             let same = held.is_some_and(|held| {
                 text(held, "reason") == reason && text(held, "message") == message
             });
@@ -155,13 +152,13 @@ impl Term {
             ready.observed_generation = stored.generation;
             ready.last_transition_time = Some(now());
             if stored.reference.kind == Kind::L2Network {
-                status["internalConnectivity"] = json!("Unavailable");
+                status.insert("internalConnectivity".to_owned(), json!("Unavailable"));
             }
-            status["conditions"] = json!([ready]);
+            status.insert("conditions".to_owned(), json!([ready]));
             let write = Write::Status {
                 object: stored.reference.clone(),
                 uid: stored.uid.clone(),
-                status: status.clone(),
+                status: Value::Object(status),
             };
             let told = json!([reason, ready.message]);
             if self.shown.is_new(write.subject(), &told, &Value::Null) {
@@ -300,16 +297,14 @@ fn shape(object: &mut Value) -> Value {
     }
     let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
     for condition in conditions.into_iter().flatten() {
-        let message = text(condition, "message");
-        if let Some(rest) = message.strip_prefix("revision ")
-            && let Some((_, rest)) = rest.split_once(" is ")
-        {
-            let message = rest.to_owned();
-            condition["message"] = Value::String(message);
+        let message = text(condition, "message").strip_prefix("revision ");
+        let message = message.and_then(|rest| rest.split_once(" is ")).map(|(_, rest)| json!(rest));
+        let Some(fields) = condition.as_object_mut() else { continue };
+        if let Some(message) = message {
+            fields.insert("message".to_owned(), message);
         }
-        if condition.get("lastTransitionTime").is_none() {
-            condition["lastTransitionTime"] = json!(Timestamp::UNIX_EPOCH);
-        }
+        // The API's schema of conditions requires it.
+        fields.entry("lastTransitionTime").or_insert_with(|| json!(Timestamp::UNIX_EPOCH));
     }
     status
 }

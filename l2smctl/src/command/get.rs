@@ -179,15 +179,15 @@ mod tests {
     fn all_namespaces_are_told_apart_in_a_first_column() {
         let object = json!({
             "metadata": {"name": "blue", "namespace": "red"},
-            "status": {"vni": 7, "conditions": [{"type": "Ready", "status": "True"}]},
+            "status": {"internalConnectivity": "Available", "conditions": [{"type": "Ready", "status": "True"}]},
         });
         let table = |namespaces| {
             let objects = std::slice::from_ref(&object);
             tabulate(Kind::L2Network, objects, false, namespaces, Timestamp::UNIX_EPOCH).to_string()
         };
-        assert!(table(true).starts_with("NAMESPACE   NAME   VNI"), "{}", table(true));
-        assert!(table(false).starts_with("NAME   VNI"), "{}", table(false));
-        assert!(table(false).contains("blue   7"), "{}", table(false));
+        assert!(table(true).starts_with("NAMESPACE   NAME   AVAILABILITY"), "{}", table(true));
+        assert!(table(false).starts_with("NAME   AVAILABILITY"), "{}", table(false));
+        assert!(table(false).contains("blue   Available"), "{}", table(false));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::places;
+
 /// Where the kernel has them.
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -15,7 +17,7 @@ const CPUSET: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
 
 /// The name of a machine's group, as the kubelet is told of it.
 pub fn name(machine: &str) -> String {
-    format!("l2sm-{machine}")
+    format!("{}-{machine}", places::lab("l2sm"))
 }
 
 /// Makes the group of that name in each hierarchy.

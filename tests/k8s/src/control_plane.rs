@@ -13,6 +13,12 @@ use crate::{
 /// Where etcd answers, in the control plane's own loopback.
 const ETCD: &str = "http://127.0.0.1:2379";
 
+/// What l2sm's own accounts ask of the API server, a line each.
+pub const AUDIT_LOG: &str = "/var/log/audit.log";
+
+/// Which requests are in it.
+const AUDIT_POLICY: &str = "/etc/kubernetes/audit.yaml";
+
 /// Signs what the services show each other and writes their kubeconfigs into the machine.
 ///
 /// # Errors
@@ -45,6 +51,7 @@ pub fn configure(machine: &Machine, certificates: &Certificates) -> Result<()> {
             "tokens.pub",
         ],
     )?;
+    write(&machine.own_file(AUDIT_POLICY), &audit_policy())?;
     for name in ["kube-controller-manager", "kube-scheduler"] {
         let user = format!("system:{name}");
         let subject = Subject { user: &user, group: "", server: &[] };
@@ -52,6 +59,17 @@ pub fn configure(machine: &Machine, certificates: &Certificates) -> Result<()> {
         write(&machine.own_file(&kubeconfig(name)), &config)?;
     }
     Ok(())
+}
+
+fn audit_policy() -> String {
+    let policy = serde_json::json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "Metadata", "userGroups": ["system:serviceaccounts:l2sm-system"]},
+            {"level": "None"},
+        ],
+    });
+    policy.to_string()
 }
 
 /// Writes a file whose directory need not exist.
@@ -109,6 +127,8 @@ pub fn api_server() -> Service {
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged",
+            &format!("--audit-policy-file={AUDIT_POLICY}"),
+            &format!("--audit-log-path={AUDIT_LOG}"),
         ],
     )
 }

@@ -25,9 +25,6 @@ const NODES: u8 = 2;
 /// The bridge of the underlay, on the control plane's machine.
 const BRIDGE: &str = "underlay";
 
-/// Held by whoever changes the lab.
-const LOCK: &str = "/run/l2sm-cluster.lock";
-
 /// Programs that have to be there.
 const PROGRAMS: [&str; 11] = [
     "etcd",
@@ -92,7 +89,7 @@ impl Lab {
     pub fn down() -> Result<bool> {
         ensure!(nix::unistd::geteuid().is_root(), "a cluster's end needs root");
         let _lock = lock()?;
-        let there = Path::new(places::STATE).exists();
+        let there = places::state().exists();
         Self::here().clear()?;
         Ok(there)
     }
@@ -123,7 +120,7 @@ impl Lab {
     }
 
     fn start(&self) -> Result<()> {
-        fs::create_dir_all(places::STATE).context("cannot make the lab's directory")?;
+        fs::create_dir_all(places::state()).context("cannot make the lab's directory")?;
         own()?;
         empty(&places::logs())?;
         let certificates = Certificates::new(&places::pki())?;
@@ -212,8 +209,8 @@ impl Lab {
         let mut machines = vec![self.control_plane.clone()];
         machines.extend(self.nodes.iter().map(|node| node.machine.clone()));
         each(&machines, Machine::destroy)?;
-        match fs::remove_dir_all(places::STATE) {
-            Err(error) if Path::new(places::STATE).exists() => {
+        match fs::remove_dir_all(places::state()) {
+            Err(error) if places::state().exists() => {
                 Err(error).context("cannot remove the lab's directory")
             }
             Ok(()) | Err(_) => Ok(()),
@@ -240,8 +237,9 @@ fn ip(machine: &Machine, arguments: &str) -> Result<()> {
 
 /// Keeps others from changing the lab at the same time.
 fn lock() -> Result<Flock<File>> {
-    let file = File::options().create(true).truncate(false).write(true).open(LOCK);
-    let file = file.with_context(|| format!("cannot open {LOCK}"))?;
+    let path = places::state().with_extension("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let busy = |(_file, error)| anyhow!("somebody is bringing a cluster up or down: {error}");
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(busy)
 }
@@ -250,13 +248,13 @@ fn lock() -> Result<Flock<File>> {
 fn own() -> Result<()> {
     let here = std::env::current_dir().context("no current directory")?;
     let owner = format!("process {} in {}", std::process::id(), here.display());
-    fs::write(Path::new(places::STATE).join("owner"), owner).context("cannot write the owner")
+    fs::write(places::state().join("owner"), owner).context("cannot write the owner")
 }
 
 /// Whose lab is up, if one is.
 fn owner() -> Option<String> {
-    Path::new(places::STATE).exists().then(|| {
-        let owner = fs::read_to_string(Path::new(places::STATE).join("owner"));
+    places::state().exists().then(|| {
+        let owner = fs::read_to_string(places::state().join("owner"));
         owner.unwrap_or_else(|_| "somebody".to_owned())
     })
 }

@@ -62,7 +62,7 @@ impl Machine {
 
     /// Name of its network namespace.
     pub fn netns(&self) -> String {
-        format!("l2sm-k8s-{}", self.name)
+        format!("{}-{}", places::lab("l2sm-k8s"), self.name)
     }
 
     /// A file of it, for which `path` is absolute there: for writing before the machine is there.
@@ -147,11 +147,14 @@ impl Machine {
     /// When the machine is not there.
     pub fn processes_of(&self, program: &str) -> Result<Vec<Pid>> {
         let ours = namespace(self.init()?, "pid")?;
+        // Containers have process namespaces of their own, unless they ask for the host's.
+        let contained = cgroups::processes(&cgroups::name(&self.name))?;
         let runs = |id: &Pid| {
             let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
             let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
             let name = first.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            name == program.as_bytes() && namespace(*id, "pid").is_ok_and(|theirs| theirs == ours)
+            let here = || namespace(*id, "pid").is_ok_and(|theirs| theirs == ours);
+            name == program.as_bytes() && (contained.contains(&id.as_raw()) || here())
         };
         Ok(all_processes().filter(runs).collect())
     }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Everything of the lab that is a file is here, but logs and programs.
-pub const STATE: &str = "/run/l2sm-cluster";
+/// A lab of another name is another lab: several may be up, if the host can bear them.
+const NAME: &str = "L2SM_CLUSTER_NAME";
 
 /// Name of the machine that is not a node.
 pub const CONTROL_PLANE: &str = "control-plane";
@@ -41,19 +41,32 @@ pub fn node_pod_cidr(number: u8) -> String {
     format!("10.244.{number}.0/24")
 }
 
+/// What names are made from that this host has once: of namespaces, control groups, directories.
+pub fn lab(prefix: &str) -> String {
+    match std::env::var(NAME) {
+        Ok(name) if !name.is_empty() => format!("{prefix}-{name}"),
+        Ok(_) | Err(_) => prefix.to_owned(),
+    }
+}
+
+/// Everything of the lab that is a file is here, but logs and programs.
+pub fn state() -> PathBuf {
+    Path::new("/run").join(lab("l2sm-cluster"))
+}
+
 /// The directory of a machine.
 pub fn machine_directory(machine: &str) -> PathBuf {
-    Path::new(STATE).join(machine)
+    state().join(machine)
 }
 
 /// Where certificates and kubeconfigs are.
 pub fn pki() -> PathBuf {
-    Path::new(STATE).join("pki")
+    state().join("pki")
 }
 
 /// The administrator's kubeconfig.
 pub fn kubeconfig() -> PathBuf {
-    Path::new(STATE).join("kubeconfig")
+    state().join("kubeconfig")
 }
 
 /// The build's directory that holds what the lab keeps from run to run.
@@ -67,7 +80,7 @@ pub fn kept() -> PathBuf {
 
 /// Where the logs of the last lab are, which outlive it.
 pub fn logs() -> PathBuf {
-    kept().join("logs")
+    kept().join(lab("logs"))
 }
 
 /// The log of a service.

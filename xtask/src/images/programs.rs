@@ -38,6 +38,11 @@ fn target() -> String {
 
 /// Has rustup add the standard library for the target, where it is missing.
 fn add(target: &str) -> Result<()> {
+    let library =
+        command::read(command::new("rustc").args(["--print=target-libdir", "--target", target]));
+    if library.is_ok_and(|directory| Path::new(directory.trim()).is_dir()) {
+        return Ok(());
+    }
     let channel = workspace::channel()?;
     let mut add = command::new("rustup");
     add.args(["target", "add", "--toolchain", &channel, target]);

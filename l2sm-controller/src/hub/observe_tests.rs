@@ -1,0 +1,238 @@
+use l2sm_api::objects::{L2Node, parse_documents};
+
+use super::*;
+use crate::{
+    hub::{AgentHello, Hub},
+    place::PodOrder,
+    refusal::Refusal,
+    store::{Batch, Contents, MemoryStore, Meta, Store},
+};
+
+/// A store that completes what it is given, as an API server does, and can be away.
+#[derive(Clone, Default)]
+struct Api {
+    away: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    batches: std::sync::Arc<std::sync::Mutex<Vec<Batch>>>,
+}
+
+impl Store for Api {
+    fn load(&self) -> Result<Contents, StoreError> {
+        let meta = Meta { source: "s".into(), epoch: 1, revision: 1, last_vni: 0 };
+        Ok(Contents { meta, objects: Vec::new() })
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
+        if self.away.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(StoreError::Away("away".into()));
+        }
+        self.batches.lock().unwrap().push(batch.clone());
+        let attachments = batch.put.iter().filter(|(key, _)| key.starts_with("L2Attachment/"));
+        let completed = attachments.map(|(_, json)| {
+            let mut attachment: l2sm_api::objects::L2Attachment =
+                serde_json::from_str(json).unwrap();
+            attachment.metadata.uid = format!("api-{}", attachment.metadata.name);
+            Object::L2Attachment(Box::new(attachment))
+        });
+        Ok(completed.collect())
+    }
+}
+
+fn hub(api: &Api) -> Hub {
+    Hub::open(Box::new(api.clone())).unwrap().of_operator()
+}
+
+fn network(name: &str, uid: &str, created: &str, spec: &str) -> Object {
+    let yaml = format!(
+        "apiVersion: l2sm.l2sm.k8s.local/v1\nkind: L2Network\nmetadata: {{name: {name}}}\nspec: {{type: vnet{spec}}}"
+    );
+    let mut object = parse_documents("f", &yaml).unwrap().remove(0).object;
+    object.metadata_mut().uid = uid.into();
+    object.metadata_mut().creation_timestamp = Some(created.parse().unwrap());
+    object
+}
+
+fn order(name: &str, network: &str) -> PodOrder {
+    PodOrder {
+        name: name.into(),
+        namespace: "default".into(),
+        network: Some(ObjectKey::new("default", network)),
+        node: "n1".into(),
+        pod: name.into(),
+        pod_uid: format!("uid-{name}"),
+        ifname: "net1".into(),
+        ..PodOrder::default()
+    }
+}
+
+fn vni(hub: &Hub, name: &str) -> Option<u32> {
+    let catalog = hub.catalog();
+    let network = catalog.networks.get(&ObjectKey::new("default", name))?;
+    vni_of(network).map(Vni::get)
+}
+
+fn ready(hub: &Hub, kind: Kind, name: &str) -> (bool, String) {
+    let mut object = hub.list(kind, None, Some(name)).remove(0);
+    let ready = object.conditions_mut().unwrap().remove(0);
+    (ready.status == l2sm_api::objects::ConditionStatus::True, ready.reason)
+}
+
+const OLD: &str = "2026-01-01T00:00:00Z";
+const NEW: &str = "2026-02-01T00:00:00Z";
+
+#[test]
+fn a_network_has_its_vni_written_before_anybody_hears_of_it() {
+    let api = Api::default();
+    let hub = hub(&api);
+    api.away.store(true, std::sync::atomic::Ordering::Relaxed);
+
+    let away = hub.observe(vec![network("blue", "u1", OLD, "")], &[]);
+
+    assert!(matches!(away, Err(StoreError::Away(_))));
+    assert_eq!(vni(&hub, "blue"), None);
+    assert!(hub.subscribe().borrow().plan.instructions("n1").segments.is_empty());
+    api.away.store(false, std::sync::atomic::Ordering::Relaxed);
+    hub.observe(Vec::new(), &[]).unwrap();
+    assert_eq!(vni(&hub, "blue"), Some(1_048_576));
+    assert_eq!(api.batches.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_vni_stays_whatever_an_older_view_of_the_network_says() {
+    let hub = hub(&Api::default());
+    hub.observe(vec![network("blue", "u1", OLD, "")], &[]).unwrap();
+
+    // The watch shows the network as it was before its VNI was written, with another MTU.
+    hub.observe(vec![network("blue", "u1", OLD, ", mtu: 1400")], &[]).unwrap();
+
+    assert_eq!(vni(&hub, "blue"), Some(1_048_576));
+    hub.observe(vec![network("blue", "u2", NEW, "")], &[]).unwrap();
+    assert_eq!(vni(&hub, "blue"), Some(1_048_577), "another network of that name");
+}
+
+#[test]
+fn of_two_networks_with_one_vni_the_older_has_it() {
+    let hub = hub(&Api::default());
+
+    hub.observe(vec![network("b", "u1", NEW, ", vni: 100")], &[]).unwrap();
+    hub.observe(vec![network("a", "u2", OLD, ", vni: 100")], &[]).unwrap();
+
+    assert_eq!((vni(&hub, "a"), vni(&hub, "b")), (Some(100), Some(100)));
+    assert!(ready(&hub, Kind::L2Network, "a").0);
+    assert_eq!(ready(&hub, Kind::L2Network, "b"), (false, "VNIConflict".into()));
+    let old = ObjectRef::new(Kind::L2Network, ObjectKey::new("default", "a"));
+    hub.observe(Vec::new(), &[old]).unwrap();
+    assert!(ready(&hub, Kind::L2Network, "b").0, "it is free again");
+}
+
+#[test]
+fn an_attachment_is_known_by_what_the_store_made_of_it() {
+    let api = Api::default();
+    let hub = hub(&api);
+    hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();
+
+    hub.place(&order("a", "blue")).unwrap();
+
+    let catalog = hub.catalog();
+    let key = ObjectKey::new("default", "a");
+    let held = catalog.attachments.get(&key).unwrap();
+    assert_eq!(held.metadata.uid, "api-a");
+    assert_eq!(held.spec.ips, ["10.0.0.1/29"]);
+    // The watch shows it too: that is no news.
+    let before = hub.status().revision;
+    hub.observe(vec![Object::L2Attachment(Box::new(held.as_ref().clone()))], &[]).unwrap();
+    assert_eq!(hub.status().revision, before);
+}
+
+#[test]
+fn what_the_store_does_not_take_is_not_there() {
+    let api = Api::default();
+    let hub = hub(&api);
+    hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/30")], &[]).unwrap();
+    api.away.store(true, std::sync::atomic::Ordering::Relaxed);
+
+    let away = hub.place(&order("a", "blue"));
+
+    assert!(matches!(away, Err(Refusal::Store(StoreError::Away(_)))));
+    assert!(hub.catalog().attachments.is_empty());
+    api.away.store(false, std::sync::atomic::Ordering::Relaxed);
+    hub.place(&order("a", "blue")).unwrap();
+    hub.place(&order("b", "blue")).unwrap();
+    let full = hub.place(&order("c", "blue"));
+    assert!(matches!(full, Err(Refusal::Exhausted(_))), "{full:?}");
+    hub.withdraw(&[ObjectKey::new("default", "a"), ObjectKey::new("default", "none")]).unwrap();
+    assert_eq!(hub.catalog().attachments.len(), 1);
+}
+
+#[test]
+fn an_address_goes_out_again_only_after_its_node_let_go() {
+    let hub = hub(&Api::default());
+    hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();
+    let hello = |node: &str, vtep: &str| AgentHello {
+        node: node.into(),
+        spec: l2sm_api::objects::L2NodeSpec {
+            vtep_addresses: vec![vtep.parse().unwrap()],
+            udp_port: 7000,
+            underlay_mtu: 1500,
+        },
+        ..AgentHello::default()
+    };
+    hub.hello(hello("n1", "192.0.2.1"), None).unwrap();
+    hub.hello(hello("n2", "192.0.2.2"), None).unwrap();
+    hub.place(&order("a", "blue")).unwrap();
+    hub.withdraw(&[ObjectKey::new("default", "a")]).unwrap();
+    let without = hub.status().revision;
+
+    let elsewhere = |name: &str| PodOrder { node: "n2".into(), ..order(name, "blue") };
+    hub.place(&elsewhere("b")).unwrap();
+    hub.ack("n1", without, std::collections::BTreeMap::new());
+    hub.place(&elsewhere("c")).unwrap();
+
+    let ips = |name: &str| {
+        hub.catalog().attachments.get(&ObjectKey::new("default", name)).unwrap().spec.ips.clone()
+    };
+    assert_eq!((ips("b"), ips("c")), (vec!["10.0.0.2/29".into()], vec!["10.0.0.1/29".into()]));
+}
+
+#[test]
+fn what_an_agent_said_is_not_overwritten_by_what_is_shown_of_its_node() {
+    let hub = hub(&Api::default());
+    let spec = l2sm_api::objects::L2NodeSpec {
+        vtep_addresses: vec!["192.0.2.1".parse().unwrap()],
+        udp_port: 7000,
+        underlay_mtu: 1500,
+    };
+    let hello = AgentHello { node: "n1".into(), spec, version: "v1".into(), ..Default::default() };
+    hub.hello(hello, None).unwrap();
+    hub.ack("n1", hub.status().revision, std::collections::BTreeMap::new());
+    let Object::L2Node(mut shown) = hub.list(Kind::L2Node, None, None).remove(0) else { panic!() };
+
+    let status = shown.status.as_mut().unwrap();
+    status.agent_version = "v0".into();
+    status.conditions = vec![l2sm_api::objects::Condition::ready(false, "Away", "")];
+    hub.observe(vec![Object::L2Node(Box::new(L2Node { ..*shown }))], &[]).unwrap();
+
+    assert!(ready(&hub, Kind::L2Node, "n1").0);
+    assert_eq!(hub.status().nodes[0].version, "v1");
+}
+
+#[test]
+fn agents_cannot_ask_an_operators_hub_for_attachments() {
+    let hub = Hub::open(Box::new(MemoryStore::new("s"))).unwrap().of_operator();
+    let refused = hub.attach(&crate::attach::AttachOrder::default());
+    assert!(matches!(refused, Err(Refusal::Precondition(_))));
+    assert!(!hub.by_request());
+}
+
+#[test]
+fn pods_in_trouble_are_told_to_their_node_until_they_are_out_of_it() {
+    use l2sm_api::grpc::v1::EntryProblem;
+    let hub = hub(&Api::default());
+    let notices = hub.notices();
+    let problem = EntryProblem { message: "no such network".into(), ..EntryProblem::default() };
+
+    hub.notify("n1", "u1", vec![problem.clone()]);
+
+    assert_eq!(notices.borrow()["n1"]["u1"], [problem]);
+    hub.notify("n1", "u1", Vec::new());
+    assert!(notices.borrow()["n1"].is_empty());
+}
