@@ -114,9 +114,9 @@ impl Arguments {
         runtime.block_on(self.operate())
     }
 
+    #[expect(clippy::large_stack_frames, reason = "the client of the cluster, once at start")]
     async fn operate(self) -> anyhow::Result<()> {
-        let config = Box::pin(Config::infer()).await;
-        let config = config.context("no cluster: neither in one, nor KUBECONFIG")?;
+        let config = Config::infer().await.context("no cluster: neither in one, nor KUBECONFIG")?;
         let client = Client::try_from(config).context("cannot use the cluster's configuration")?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();

@@ -41,6 +41,8 @@ pub struct News {
     pub ended: BTreeSet<String>,
     /// Nodes, namespaces or NADs changed.
     pub surroundings: bool,
+    /// UIDs of networks whose NADs went.
+    pub without_nad: BTreeSet<String>,
 }
 
 impl Cluster {
@@ -70,6 +72,9 @@ impl Cluster {
             }
             Seen::Nad(change) => {
                 self.note_list(matches!(change, Change::All(_)), "nads");
+                if let Change::Gone(nad) = &change {
+                    self.news.without_nad.extend(nad.owner.clone());
+                }
                 self.news.surroundings |= replace(&mut self.nads, change, |nad| nad.key.clone());
             }
             Seen::Ours(kind, change) => self.take_ours(kind, change),

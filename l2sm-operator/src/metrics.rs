@@ -33,6 +33,8 @@ pub struct Metrics {
     pub attachments: AtomicU64,
     /// Pods that do not have all that they ask for.
     pub pods_waiting: AtomicU64,
+    /// Attachments of running pods that no node has in its kernel yet.
+    pub unattached: AtomicU64,
     /// Agents that follow.
     pub agents: AtomicU64,
     written: AtomicU64,
@@ -67,6 +69,12 @@ impl Metrics {
                 "gauge",
                 "Pods that do not have all that they ask for",
                 load(&self.pods_waiting),
+            ),
+            (
+                "l2sm_operator_unattached",
+                "gauge",
+                "Interfaces that running pods ask for and do not have yet",
+                load(&self.unattached),
             ),
             ("l2sm_operator_agents", "gauge", "Agents that follow", load(&self.agents)),
             (

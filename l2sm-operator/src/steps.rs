@@ -11,7 +11,7 @@ use l2sm_core::model::ObjectKey;
 
 use crate::{
     stored::POD_UID,
-    watched::Pod,
+    watched::{Pod, Stage},
     wishes::{Interface, Place, Wishes},
 };
 
@@ -34,7 +34,7 @@ pub fn plan_steps(
     held: &[&L2Attachment],
     clashes: impl Fn(&ObjectKey) -> bool,
 ) -> Vec<Step> {
-    if pod.ended {
+    if pod.stage == Stage::Ended {
         return held.iter().map(|held| Step::Withdraw(held.metadata.key())).collect();
     }
     let Some(node) = &pod.node else { return Vec::new() };
@@ -207,7 +207,7 @@ mod tests {
         let want = wishes(vec![interface("net1", "blue")]);
         let held = [attachment("net1", "blue", "10.0.0.1/24")];
         assert_eq!(told(&Pod { node: None, ..pod() }, &want, &[]), [""; 0]);
-        assert_eq!(told(&Pod { ended: true, ..pod() }, &want, &held), ["-a-net1"]);
+        assert_eq!(told(&Pod { stage: Stage::Ended, ..pod() }, &want, &held), ["-a-net1"]);
         assert_eq!(told(&Pod { deleting: true, ..pod() }, &want, &[]), [""; 0]);
         assert_eq!(told(&Pod { deleting: true, ..pod() }, &want, &held), [""; 0]);
     }

@@ -68,6 +68,7 @@ pub struct Term {
     /// The objects, distributed to agents.
     pub hub: Arc<Hub>,
     client: Client,
+    permit: Permit,
     settings: Settings,
     written: Written,
     metrics: Arc<Metrics>,
@@ -119,20 +120,22 @@ impl Term {
             ApiStore::new(client.clone(), permit.clone(), written.clone(), ground, objects)?;
         let hub = tokio::task::spawn_blocking(|| Hub::open(Box::new(store))).await??;
         let hub = Arc::new(hub.of_operator());
-        let (writes, failures) = writer::start(client.clone(), permit, Arc::clone(&metrics));
+        let (writes, failures) =
+            writer::start(client.clone(), permit.clone(), Arc::clone(&metrics));
         let activity = hub.activity();
         // Everything is news to a new holder.
         cluster.news = News {
             ours: cluster.ours.keys().map(|reference| (reference.clone(), None)).collect(),
             pods: cluster.pods.keys().cloned().collect(),
-            ended: BTreeSet::new(),
             surroundings: true,
+            ..News::default()
         };
         let mut shown = show::Shown::default();
         shown.make_due();
         Ok(Self {
             hub,
             client,
+            permit,
             settings,
             written,
             metrics,
@@ -155,6 +158,9 @@ impl Term {
         let unseen = std::mem::take(&mut self.unseen);
         news.ours.extend(unseen.into_iter().map(|reference| (reference, None)));
         self.observe(cluster, &news).await;
+        for uid in &news.without_nad {
+            self.shown.forget_nad(uid);
+        }
         let mut due = news.pods.clone();
         let networks_changed = news.ours.keys().any(|object| object.kind == Kind::L2Network);
         if networks_changed {

@@ -55,6 +55,18 @@ pub struct NodeAddress {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Nothing {}
 
+/// How far a pod is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// None of its containers has started yet.
+    #[default]
+    Starting,
+    /// One has.
+    Running,
+    /// All have ended for good.
+    Ended,
+}
+
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
@@ -68,8 +80,8 @@ pub struct Pod {
     pub node: Option<String>,
     /// It has no network namespace of its own.
     pub host_network: bool,
-    /// All its containers have ended for good.
-    pub ended: bool,
+    /// How far it is.
+    pub stage: Stage,
     /// Somebody wants it gone.
     pub deleting: bool,
     /// Label `l2sm/app`.
@@ -129,7 +141,11 @@ impl Pod {
             uid,
             node: raw.spec.node_name.filter(|name| !name.is_empty()),
             host_network: raw.spec.host_network,
-            ended: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
+            stage: match status.phase.as_str() {
+                "Running" => Stage::Running,
+                "Succeeded" | "Failed" => Stage::Ended,
+                _ => Stage::Starting,
+            },
             deleting: raw.metadata.deletion_timestamp.is_some(),
             app: raw.metadata.labels.and_then(|labels| labels.get(APP_LABEL).cloned()),
             networks: annotation(NETWORKS),
@@ -228,6 +244,7 @@ mod tests {
             uid: "u1".into(),
             runtime_uid: "h1".into(),
             node: Some("n1".into()),
+            stage: Stage::Running,
             app: Some("ping".into()),
             networks: Some("blue".into()),
             ..Pod::default()

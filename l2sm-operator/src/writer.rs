@@ -137,7 +137,7 @@ pub fn start(
 }
 
 /// Sends one request; the result says whether it need not be sent again.
-async fn send(client: Client, permit: &Permit, write: &Write, metrics: &Metrics) -> bool {
+pub async fn send(client: Client, permit: &Permit, write: &Write, metrics: &Metrics) -> bool {
     if !permit.holds() {
         return false;
     }

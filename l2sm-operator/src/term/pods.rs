@@ -10,9 +10,11 @@ use kube::{Api, core::PartialObjectMeta};
 use l2sm_api::{
     annotation::{MULTUS_NETWORKS, NETWORKS},
     grpc::v1::EntryProblem,
-    objects::L2Attachment,
+    objects::{Kind, L2Attachment},
 };
-use l2sm_controller::{distribute::on_hub, place::PodOrder, refusal::Refusal, store::StoreError};
+use l2sm_controller::{
+    catalog::ObjectRef, distribute::on_hub, place::PodOrder, refusal::Refusal, store::StoreError,
+};
 use l2sm_core::{model::ObjectKey, plan::Plan};
 use tracing::{info, warn};
 
@@ -21,7 +23,7 @@ use crate::{
     cluster::{Cluster, News},
     steps::{Step, plan_steps},
     stored::POD_UID,
-    watched::Pod,
+    watched::{Pod, Stage},
     wishes::{Interface, Place, Problem, Surroundings, read_wishes},
     writer::Write,
 };
@@ -98,12 +100,12 @@ impl Term {
                     }
                 }
                 Step::Place(place, order) => {
-                    problems.extend(self.place(place, *order).await);
+                    problems.extend(self.place(cluster, place, *order).await);
                 }
             }
         }
         problems.extend(clashes(&wishes.interfaces, &refs, &published.plan));
-        if pod.ended || pod.deleting {
+        if pod.stage == Stage::Ended || pod.deleting {
             problems.clear();
         }
         problems.sort_by_key(|problem| problem.place);
@@ -111,8 +113,17 @@ impl Term {
     }
 
     /// Makes one attachment; the result is what stands in its way.
-    async fn place(&mut self, place: Place, order: PodOrder) -> Option<Problem> {
+    async fn place(&mut self, cluster: &Cluster, place: Place, order: PodOrder) -> Option<Problem> {
         let ifname = order.ifname.clone();
+        if let Some(network) = &order.network {
+            // Before anything is in it: from now on it stays while it is used.
+            let reference = ObjectRef::new(Kind::L2Network, network.clone());
+            if let Some(stored) = cluster.ours.get(&reference)
+                && !self.keep_network(stored, true).await
+            {
+                return Some(waits(place, Some(ifname)));
+            }
+        }
         let told = order.clone();
         let refusal = match on_hub(&self.hub, move |hub| hub.place(&order)).await {
             Ok(()) => {

@@ -1,7 +1,10 @@
 //! What is shown to users: statuses, conditions, annotations, finalizers. Each is written only when it
 //! is not what was written before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
 
 use jiff::Timestamp;
 use l2sm_api::{
@@ -17,8 +20,12 @@ use super::{Term, text};
 use crate::{
     cluster::Cluster,
     stored::{POD_UID, Stored},
-    writer::Write,
+    watched::{Pod, Stage},
+    writer::{self, Write},
 };
+
+/// How long a running pod may lack an interface before it is told, seconds.
+const PATIENCE: i64 = 20;
 
 /// What was written last.
 #[derive(Debug, Default)]
@@ -44,6 +51,12 @@ impl Shown {
     /// Something was not written after all.
     pub(super) fn forget(&mut self, subject: &str) {
         self.written.insert(subject.to_owned(), Value::Null);
+        self.due = true;
+    }
+
+    /// The NAD of a network is gone.
+    pub(super) fn forget_nad(&mut self, network_uid: &str) {
+        self.written.remove(&format!("nad {network_uid}"));
         self.due = true;
     }
 
@@ -79,7 +92,7 @@ impl Term {
             self.show_object(cluster, object, &users);
         }
         self.show_faults(cluster);
-        self.keep_networks(cluster, &users);
+        self.keep_networks(cluster, &users).await;
         self.show_pods(cluster, &attached);
     }
 
@@ -168,22 +181,39 @@ impl Term {
     }
 
     /// Keeps networks while they are used, and their NADs.
-    fn keep_networks(&mut self, cluster: &Cluster, users: &BTreeMap<ObjectKey, BTreeSet<String>>) {
+    async fn keep_networks(
+        &mut self,
+        cluster: &Cluster,
+        users: &BTreeMap<ObjectKey, BTreeSet<String>>,
+    ) {
         let networks = cluster.ours.values().filter(|it| it.reference.kind == Kind::L2Network);
         for stored in networks {
             let key = &stored.reference.key;
-            let there = users.contains_key(key);
-            let write = Write::Finalizer { network: key.clone(), uid: stored.uid.clone(), there };
-            let (now, before) = (json!(there), json!(stored.in_use));
-            // A finalizer cannot be added to what is going already.
-            let possible = !(there && stored.deleting);
-            if possible && self.shown.is_new(write.subject(), &now, &before) {
-                self.send(write);
-            }
+            self.keep_network(stored, users.contains_key(key)).await;
             if self.settings.keep_nads && !stored.deleting && stored.object.is_ok() {
                 self.keep_nad(cluster, key, &stored.uid);
             }
         }
+    }
+
+    /// Sees to it that a network has the finalizer, or has it not: one after the other, for what is
+    /// written last must hold. The result says whether it is so.
+    pub(super) async fn keep_network(&mut self, stored: &Stored, there: bool) -> bool {
+        // A finalizer cannot be added to what is going already.
+        if there && stored.deleting {
+            return true;
+        }
+        let network = stored.reference.key.clone();
+        let write = Write::Finalizer { network, uid: stored.uid.clone(), there };
+        let subject = write.subject();
+        if !self.shown.is_new(subject.clone(), &json!(there), &json!(stored.in_use)) {
+            return true;
+        }
+        let written = writer::send(self.client.clone(), &self.permit, &write, &self.metrics).await;
+        if !written {
+            self.shown.forget(&subject);
+        }
+        written
     }
 
     /// A NAD of the network's name, unless somebody else has one there.
@@ -212,6 +242,7 @@ impl Term {
             let uid = held.metadata.labels.get(POD_UID).map(String::as_str).unwrap_or_default();
             by_pod.entry(uid).or_default().push(held);
         }
+        let mut unattached = 0;
         for pod in cluster.pods.values() {
             let held = by_pod.get(pod.uid.as_str()).map_or(&[][..], Vec::as_slice);
             let told = pod.network_status.as_deref().unwrap_or_default();
@@ -222,6 +253,8 @@ impl Term {
                 let was_told = told.iter().any(|old| text(old, "interface") == held.spec.ifname);
                 let known = self.shown.attached.contains(&held.metadata.uid);
                 if !known && !was_told && !is_ready(held) {
+                    unattached += usize::from(pod.stage == Stage::Running && !pod.deleting);
+                    self.tell_unattached(pod, held);
                     continue;
                 }
                 if !known && !was_told {
@@ -236,7 +269,10 @@ impl Term {
                 self.shown.attached.insert(held.metadata.uid.clone());
                 lines.push(line);
             }
-            if lines == told || pod.ended || (lines.is_empty() && pod.network_status.is_none()) {
+            if lines == told
+                || pod.stage == Stage::Ended
+                || (lines.is_empty() && pod.network_status.is_none())
+            {
                 continue;
             }
             let text = (!lines.is_empty()).then(|| Value::Array(lines.clone()).to_string());
@@ -244,6 +280,35 @@ impl Term {
             if self.shown.is_new(write.subject(), &Value::Array(lines), &Value::Array(told)) {
                 self.send(write);
             }
+        }
+        let unattached = u64::try_from(unattached).unwrap_or(u64::MAX);
+        self.metrics.unattached.store(unattached, Ordering::Relaxed);
+    }
+
+    /// Says that a running pod still has no interface, once it should have it.
+    fn tell_unattached(&mut self, pod: &Pod, held: &L2Attachment) {
+        if pod.stage != Stage::Running || pod.deleting {
+            return;
+        }
+        let created = held.metadata.creation_timestamp.unwrap_or_default();
+        if now().as_second() - created.as_second() < PATIENCE {
+            // Looked at again.
+            self.shown.due = true;
+            return;
+        }
+        let conditions = held.status.iter().flat_map(|status| &status.conditions);
+        let why = conditions.clone().find(|condition| condition.kind == "Ready");
+        let why = why.map(|ready| ready.message.clone()).unwrap_or_default();
+        let write = Write::Event {
+            pod: pod.key.clone(),
+            uid: pod.uid.clone(),
+            warning: true,
+            reason: "NotAttached".to_owned(),
+            note: format!("{}: {why}", held.spec.ifname),
+        };
+        let subject = format!("unattached {}", held.metadata.uid);
+        if self.shown.is_new(subject, &json!(why), &Value::Null) {
+            self.send(write);
         }
     }
 }
