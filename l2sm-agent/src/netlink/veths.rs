@@ -136,10 +136,9 @@ fn finish_veth(
     bridge: IfIndex,
     wanted: &Wanted<'_>,
 ) -> Result<IfIndex, LinksError> {
-    let links = links::dump_links(kernel)?;
     let vanished = || LinksError::Vanished { name: name.to_owned() };
-    let host = links.iter().find(|link| link.name == name).ok_or_else(vanished)?;
-    finish_host_end(kernel, host, bridge, wanted)?;
+    let host = links::read_link(kernel, name)?.ok_or_else(vanished)?;
+    finish_host_end(kernel, &host, bridge, wanted)?;
     let inside = netns.run(|pod| links::dump_links(pod).map_err(LinksError::from))?;
     let end = inside.iter().find(|link| Some(link.index) == host.peer).ok_or_else(vanished)?;
     finish_pod_end(netns, end, wanted)?;
