@@ -28,6 +28,9 @@ use crate::{build, command, setup, workspace};
 /// Tests append to the file that this variable names.
 const NOT_RUN_VARIABLE: &str = "L2SM_NOT_RUN_FILE";
 
+/// The integration test that needs `cargo xtask build --release`.
+const RELEASE_TEST: &str = "scale";
+
 /// How cargo is asked for each kind of test, and whether they run one at a time.
 const KINDS: [(&[&str], bool); 4] = [
     (&["--workspace", "--lib", "--bins"], false),
@@ -63,6 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !command::show(command::cargo().args(["test", "--workspace", "--no-run"]))? {
         bail!("the tests do not build: the compiler's messages are above");
     }
+    if wants_release(&args.filter)? {
+        build::run(&build::Args { release: true })?;
+    }
     let report = suite(&args.filter)?;
     for line in report.lines() {
         say!("{line}");
@@ -72,6 +78,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .with_context(|| format!("cannot write {}", summary.display()))?;
     say!("{closing}");
     Ok(if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the filter takes a test of sizes and times: those run the programs that users run.
+fn wants_release(filter: &[String]) -> Result<bool> {
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--quiet", "--workspace", "--test", RELEASE_TEST, "--", "--list"]);
+    let listed = command::read(cargo.args(filter))?;
+    Ok(listed.lines().any(|line| line.ends_with(": test")))
 }
 
 /// Runs tests of every kind, and looks at the kernel's log around them.
