@@ -127,6 +127,7 @@ fn follow(run: &Run, node: String) -> anyhow::Result<()> {
 
 /// The life of the daemon, on a node that is its alone. `passes` becomes true when it begins to change
 /// the node: until then it may be refused.
+#[expect(clippy::large_stack_frames, reason = "called once, on the main thread's stack")]
 fn live(run: &Run, node: String, passes: &AtomicBool) -> anyhow::Result<()> {
     let metrics = MetricsListener::bind(run.metrics_addr)?;
     let underlay = choose_underlay(run)?;
@@ -215,6 +216,7 @@ fn ended_early(part: &str) -> String {
 }
 
 /// Makes everything that runs beside the reconciler, and starts it. Each part that ends tells its name.
+#[expect(clippy::large_stack_frames, reason = "called once, in a future that is on the heap")]
 async fn spawn_parts(
     run: &Run,
     identity: Identity,

@@ -50,7 +50,8 @@ const COPIED: u32 = 1 << 4;
 /// Bits of the word with the slot; those above: why a copy of this run failed, the last that did.
 const SLOT: u32 = 0xffff;
 const FAILED: u32 = 16;
-const _: () = assert!(SLOTS_CAPACITY <= SLOT as usize && REASONS_CAPACITY <= SLOT as usize);
+const _: () = assert!(SLOTS_CAPACITY <= SLOT as usize);
+const _: () = assert!(REASONS_CAPACITY <= SLOT as usize);
 
 /// Starts copying a bare frame along a list. The frame itself ends here.
 #[inline(always)]

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunOptions,
     maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
-    programs::{SchedClassifier, TestRun as _, Xdp},
+    programs::{LinkOrder, SchedClassifier, TcAttachType, TestRun as _, Xdp, tc::TcAttachOptions},
 };
 use l2sm_agent::datapath::OBJECT;
 use l2sm_common::{
@@ -207,6 +207,14 @@ impl Object {
         let result = program(&mut self.ebpf, program_name).test_run(options);
         let result = result.unwrap_or_else(|error| panic!("{program_name}: {error:?}"));
         (result.return_value, result.duration)
+    }
+
+    /// Attaches a program to what comes in by a device of the calling thread's namespace.
+    pub fn attach(&mut self, program_name: &str, device: &str) {
+        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let program = program(&mut self.ebpf, program_name);
+        let attached = program.attach_with_options(device, TcAttachType::Ingress, order);
+        attached.unwrap_or_else(|error| panic!("{program_name} to {device}: {error:?}"));
     }
 
     /// Runs a program on the same frame many times, in one system call.

@@ -28,6 +28,9 @@ use crate::{build, cluster, command, images, setup, workspace};
 /// Tests append to the file that this variable names.
 const NOT_RUN_VARIABLE: &str = "L2SM_NOT_RUN_FILE";
 
+/// The integration test that needs `cargo xtask build --release`.
+const RELEASE_TEST: &str = "scale";
+
 /// How cargo is asked for each kind of test, and whether they run one at a time.
 const KINDS: [(&[&str], bool); 4] = [
     (&["--workspace", "--lib", "--bins"], false),
@@ -71,6 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         cluster::program()?;
         images::run(&images::Args { release: false })?;
     }
+    if wants_release(&args.filter)? {
+        build::run(&build::Args { release: true })?;
+    }
     let report = suite(&args.filter)?;
     for line in report.lines() {
         say!("{line}");
@@ -99,6 +105,14 @@ fn needs_cluster(filter: &[String]) -> Result<bool> {
     let mut names = tests.lines().filter_map(|line| line.strip_suffix(": test"));
     let wanted = |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part));
     Ok(names.any(wanted))
+}
+
+/// Whether the filter takes a test of sizes and times: those run the programs that users run.
+fn wants_release(filter: &[String]) -> Result<bool> {
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--quiet", "--workspace", "--test", RELEASE_TEST, "--", "--list"]);
+    let listed = command::read(cargo.args(filter))?;
+    Ok(listed.lines().any(|line| line.ends_with(": test")))
 }
 
 /// Runs tests of every kind, and looks at the kernel's log around them.

@@ -6,7 +6,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
         AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute,
-        LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+        LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
     },
 };
 
@@ -81,8 +81,29 @@ pub fn is_veth_name(name: &str) -> bool {
 /// # Errors
 /// As [`Conversation::dump`].
 pub fn dump_links(kernel: &mut Conversation) -> Result<Vec<Link>, NetlinkError> {
-    let dump = kernel.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let mut all = LinkMessage::default();
+    all.attributes = vec![without_statistics()];
+    let dump = kernel.dump(&RouteNetlinkMessage::GetLink(all))?;
     Ok(dump.into_iter().filter_map(as_link).collect())
+}
+
+/// Reads one link of the socket's namespace; `None`: there is none of that name.
+///
+/// # Errors
+/// As [`Conversation::ask`].
+pub fn read_link(kernel: &mut Conversation, name: &str) -> Result<Option<Link>, NetlinkError> {
+    let mut one = LinkMessage::default();
+    one.attributes = vec![LinkAttribute::IfName(name.to_owned()), without_statistics()];
+    match kernel.ask(RouteNetlinkMessage::GetLink(one), 0) {
+        Ok(answers) => Ok(answers.into_iter().find_map(as_link)),
+        Err(why) if why.errno() == Some(nix::errno::Errno::ENODEV) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// Leaves out what is most of a link's description, and of no use here.
+fn without_statistics() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
 }
 
 /// Changes a link: what `link` says, and nothing else.

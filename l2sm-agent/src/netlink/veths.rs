@@ -105,7 +105,7 @@ fn adopt(
     }
     let Some(end) = other_end else { return Ok(false) };
     finish_host_end(kernel, link, bridge, wanted)?;
-    finish_pod_end(netns, end, wanted)?;
+    netns.run(|pod| finish_pod_end(pod, end, wanted))?;
     Ok(true)
 }
 
@@ -116,12 +116,16 @@ fn make_veth(
     bridge: IfIndex,
     wanted: &Wanted<'_>,
 ) -> Result<IfIndex, LinksError> {
-    let taken = netns.run(|pod| links::dump_links(pod).map_err(LinksError::from))?;
-    if taken.iter().any(|link| link.name == wanted.port.ifname) {
-        let (ifname, netns) = (wanted.port.ifname.clone(), netns.path().to_owned());
-        return Err(LinksError::NameTaken { ifname, netns });
+    if let Err(why) = links::make_link(kernel, veth(name, netns, wanted.port)) {
+        let ifname = &wanted.port.ifname;
+        let exists = why.errno() == Some(Errno::EEXIST);
+        // Looked at only then: each look into a namespace is a thread of its own.
+        if exists && names_in(netns)?.iter().any(|(taken, _mac)| taken == ifname) {
+            let (ifname, netns) = (ifname.clone(), netns.path().to_owned());
+            return Err(LinksError::NameTaken { ifname, netns });
+        }
+        return Err(why.into());
     }
-    links::make_link(kernel, veth(name, netns, wanted.port))?;
     let made = finish_veth(kernel, netns, name, bridge, wanted);
     if made.is_err() {
         remove_named(kernel, name);
@@ -136,13 +140,14 @@ fn finish_veth(
     bridge: IfIndex,
     wanted: &Wanted<'_>,
 ) -> Result<IfIndex, LinksError> {
-    let links = links::dump_links(kernel)?;
     let vanished = || LinksError::Vanished { name: name.to_owned() };
-    let host = links.iter().find(|link| link.name == name).ok_or_else(vanished)?;
-    finish_host_end(kernel, host, bridge, wanted)?;
-    let inside = netns.run(|pod| links::dump_links(pod).map_err(LinksError::from))?;
-    let end = inside.iter().find(|link| Some(link.index) == host.peer).ok_or_else(vanished)?;
-    finish_pod_end(netns, end, wanted)?;
+    let host = links::read_link(kernel, name)?.ok_or_else(vanished)?;
+    finish_host_end(kernel, &host, bridge, wanted)?;
+    netns.run(|pod| {
+        let inside = links::dump_links(pod)?;
+        let end = inside.iter().find(|link| Some(link.index) == host.peer).ok_or_else(vanished)?;
+        finish_pod_end(pod, end, wanted)
+    })?;
     Ok(IfIndex(host.index))
 }
 
@@ -204,24 +209,27 @@ fn finish_host_end(
     Ok(())
 }
 
-fn finish_pod_end(netns: &Netns, end: &Link, wanted: &Wanted<'_>) -> Result<(), LinksError> {
-    netns.run(|pod| {
-        let mut link = links::change(end.index);
-        if end.mac != Some(wanted.port.mac) {
-            link.attributes.push(LinkAttribute::Address(wanted.port.mac.0.to_vec()));
-        }
-        if end.mtu != wanted.port.mtu {
-            link.attributes.push(LinkAttribute::Mtu(wanted.port.mtu));
-        }
-        if !link.attributes.is_empty() {
-            links::set_link(pod, link)?;
-        }
-        correct_addresses(pod, end.index, wanted)?;
-        if !end.up {
-            links::set_link(pod, links::change_up(end.index))?;
-        }
-        Ok(())
-    })
+/// `pod`: a conversation in the pod's namespace.
+fn finish_pod_end(
+    pod: &mut Conversation,
+    end: &Link,
+    wanted: &Wanted<'_>,
+) -> Result<(), LinksError> {
+    let mut link = links::change(end.index);
+    if end.mac != Some(wanted.port.mac) {
+        link.attributes.push(LinkAttribute::Address(wanted.port.mac.0.to_vec()));
+    }
+    if end.mtu != wanted.port.mtu {
+        link.attributes.push(LinkAttribute::Mtu(wanted.port.mtu));
+    }
+    if !link.attributes.is_empty() {
+        links::set_link(pod, link)?;
+    }
+    correct_addresses(pod, end.index, wanted)?;
+    if !end.up {
+        links::set_link(pod, links::change_up(end.index))?;
+    }
+    Ok(())
 }
 
 /// Adds what is missing. What the pod has added itself stays; of the rest, only what an earlier

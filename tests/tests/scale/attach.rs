@@ -10,10 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use l2sm_common::abi;
 use l2sm_tests::{
     cluster::{Cluster, ClusterNode, release_program},
     frames::checksum,
     netns::{Netns, pod_netns},
+    object::Object,
     wait,
 };
 use nix::sys::{
@@ -25,9 +27,10 @@ use nix::sys::{
 };
 use serde_json::{Value, json};
 
-use crate::figures::{percentile, say, say_load};
+use crate::figures::{percentile, run_first, say, say_load};
 
 const PODS: usize = 100;
+/// Beside what the kernel takes to attach a program.
 const ADD_MEDIAN: Duration = Duration::from_millis(10);
 const ADD_P99: Duration = Duration::from_millis(60);
 const PING_MEDIAN: Duration = Duration::from_millis(10);
@@ -132,9 +135,28 @@ fn assert_nothing_left(cluster: &Cluster) {
     }
 }
 
+/// Median time in which the kernel attaches a program by tcx: it waits for everybody who may still run
+/// what was there before (`synchronize_rcu` in `tcx_entry_sync`), while holding the lock of all links.
+fn kernel_attaches() -> Duration {
+    let netns = Netns::new("attach").without_ipv6();
+    netns.run(|| {
+        let mut object = Object::load();
+        let times = (0..20).map(|number| {
+            let device = format!("d{number}");
+            netns.ip(&format!("link add {device} type bridge"));
+            let started = Instant::now();
+            object.attach(abi::PORT_RX, &device);
+            started.elapsed()
+        });
+        percentile(&times.collect::<Vec<_>>(), 50)
+    })
+}
+
 /// The other pod is on the other node, which has to hear of the new one first.
 #[test]
 fn a_pod_has_its_interface_and_its_first_answer_within_milliseconds() {
+    run_first();
+    let kernel = kernel_attaches();
     let cluster = cluster();
     let peer = cluster.pod(1, "blue", &[]);
     let to: std::net::Ipv4Addr = peer.address().parse().expect("IPv4");
@@ -147,9 +169,10 @@ fn a_pod_has_its_interface_and_its_first_answer_within_milliseconds() {
     });
     let (adds, pings): (Vec<_>, Vec<_>) = times.unzip();
 
+    say("of it, the kernel attaches the program", &format!("p50 {kernel:.1?}"));
     say_times("CNI ADD", &adds);
     say_times("first ping to the other node", &pings);
-    assert!(percentile(&adds, 50) <= ADD_MEDIAN, "CNI ADD, p50");
+    assert!(percentile(&adds, 50) <= ADD_MEDIAN + kernel, "CNI ADD, p50");
     assert!(percentile(&adds, 99) <= ADD_P99, "CNI ADD, p99");
     assert!(percentile(&pings, 50) <= PING_MEDIAN, "first ping, p50");
 }

@@ -3,80 +3,94 @@
 
 use std::{
     pin::Pin,
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use l2sm_api::grpc::{
-    digest, split,
+    digest,
     v1::{
         self,
         dataplane_server::{Dataplane, DataplaneServer},
         from_agent, from_controller,
     },
 };
-use l2sm_core::instructions::{Instructions, delta};
+use l2sm_core::instructions::{Delta, Instructions, apply_delta};
 use l2sm_tests::netns::Netns;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-/// Things in one message of a snapshot, as the controller's own.
-const CHUNK: usize = 4096;
 /// Within this a node of this size must have done anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Revision number, and what an agent must have then.
-type Told = (u64, Instructions);
 /// The revision that an agent said to have programmed, and what it could not.
 type Acked = (u64, Vec<v1::ObjectError>);
+/// A revision, and what is new in it.
+type News = Option<Arc<(u64, Delta)>>;
 
-/// The controller.
+/// The controller. What it works out for a large node is worked out before a time is taken: the test
+/// is no optimised build.
 pub(crate) struct Controller {
-    told: watch::Sender<Told>,
+    held: Arc<Mutex<Held>>,
+    news: watch::Sender<News>,
     acks: mpsc::Receiver<Acked>,
+}
+
+/// What an agent must have.
+#[derive(Default)]
+struct Held {
+    number: u64,
+    instructions: Instructions,
+    /// Of the instructions, as an agent that has them says it.
+    digest: Vec<u8>,
 }
 
 impl Controller {
     /// Serves in a namespace until the test ends.
     pub(crate) fn serve(netns: &Netns, address: &str) -> Self {
-        let (told, telling) = watch::channel((0, Instructions::default()));
+        let (news, telling) = watch::channel(None);
         let (acked, acks) = mpsc::channel();
+        let held = Arc::<Mutex<Held>>::default();
+        let service = Service { held: Arc::clone(&held), telling, acked };
         let address = address.parse().expect("an address");
         let netns = netns.path();
         thread::spawn(move || {
             let file = std::fs::File::open(netns).expect("the namespace exists");
             nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).expect("root");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let service = DataplaneServer::new(Service { telling, acked });
-            let served = Server::builder().add_service(service).serve(address);
+            let served = Server::builder().add_service(DataplaneServer::new(service));
+            let served = served.serve(address);
             runtime.expect("a runtime").block_on(served).expect("the port is free");
         });
-        Self { told, acks }
+        Self { held, news, acks }
     }
 
-    /// Changes what the agent must have, and waits until it says that it has; the time that took.
-    pub(crate) fn tell(&self, change: impl FnOnce(&mut Instructions)) -> Duration {
+    /// Tells a change, and waits until the agent says that it is programmed; the time that took.
+    pub(crate) fn tell(&self, change: Delta) -> Duration {
+        let number = {
+            let mut held = self.held.lock().expect("not poisoned");
+            held.number += 1;
+            apply_delta(&mut held.instructions, change.clone());
+            held.number
+        };
         let started = Instant::now();
-        let mut number = 0;
-        self.told.send_modify(|told| {
-            change(&mut told.1);
-            told.0 += 1;
-            number = told.0;
-        });
+        self.news.send_replace(Some(Arc::new((number, change))));
         self.until_acked(number);
         started.elapsed()
     }
 
     /// Waits until an agent has what it must have.
     pub(crate) fn until_current(&self) {
-        let number = self.told.borrow().0;
+        let number = self.held.lock().expect("not poisoned").number;
         self.until_acked(number);
     }
 
-    /// Forgets what an agent said that is gone.
-    pub(crate) fn forget_acks(&self) {
+    /// Makes ready for an agent that was here before, and forgets what that one said.
+    pub(crate) fn expect_again(&self) {
+        let mut held = self.held.lock().expect("not poisoned");
+        held.digest = digest(&held.instructions).to_vec();
         while self.acks.try_recv().is_ok() {}
     }
 
@@ -92,7 +106,8 @@ impl Controller {
 }
 
 struct Service {
-    telling: watch::Receiver<Told>,
+    held: Arc<Mutex<Held>>,
+    telling: watch::Receiver<News>,
     acked: mpsc::Sender<Acked>,
 }
 
@@ -105,8 +120,8 @@ impl Dataplane for Service {
         request: Request<Streaming<v1::FromAgent>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         let (to, messages) = tokio::sync::mpsc::channel(16);
-        let (telling, acked) = (self.telling.clone(), self.acked.clone());
-        tokio::spawn(follow(request.into_inner(), to, telling, acked));
+        let (held, telling) = (Arc::clone(&self.held), self.telling.clone());
+        tokio::spawn(follow(request.into_inner(), to, held, telling, self.acked.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages).map(Ok))))
     }
 
@@ -131,7 +146,8 @@ type ToAgent = tokio::sync::mpsc::Sender<v1::FromController>;
 async fn follow(
     mut from: Streaming<v1::FromAgent>,
     to: ToAgent,
-    mut telling: watch::Receiver<Told>,
+    held: Arc<Mutex<Held>>,
+    mut telling: watch::Receiver<News>,
     acked: mpsc::Sender<Acked>,
 ) {
     let Ok(Some(v1::FromAgent { message: Some(from_agent::Message::Hello(hello)) })) =
@@ -146,24 +162,17 @@ async fn follow(
         server_version: "test".into(),
     };
     send(&to, from_controller::Message::Welcome(welcome)).await;
-    let (mut number, mut sent) = telling.borrow_and_update().clone();
-    if digest(&sent)[..] == hello.have_digest[..] {
-        let same = v1::Update { snapshot: true, unchanged: true, ..at(number) };
-        send(&to, from_controller::Message::Update(same)).await;
-    } else {
-        snapshot(&to, number, &sent).await;
-    }
+    telling.mark_unchanged();
+    let first = first(&held, &hello);
+    send(&to, from_controller::Message::Update(first)).await;
     loop {
         tokio::select! {
             changed = telling.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let (next, wanted) = telling.borrow_and_update().clone();
-                let step = delta(&sent, &wanted);
-                (number, sent) = (next, wanted);
-                let (put, remove) = (Some((&step.put).into()), Some((&step.remove).into()));
-                let update = v1::Update { put, remove, ..at(number) };
+                let news = telling.borrow_and_update().clone();
+                let (Ok(()), Some(news)) = (changed, news) else { return };
+                let (number, Delta { put, remove }) = &*news;
+                let (put, remove) = (Some(put.into()), Some(remove.into()));
+                let update = v1::Update { put, remove, ..at(*number) };
                 send(&to, from_controller::Message::Update(update)).await;
             }
             message = from.message() => {
@@ -178,13 +187,12 @@ async fn follow(
     }
 }
 
-async fn snapshot(to: &ToAgent, number: u64, whole: &Instructions) {
-    let mut parts = split(whole.into(), CHUNK).into_iter().peekable();
-    while let Some(part) = parts.next() {
-        let partial = parts.peek().is_some();
-        let update = v1::Update { snapshot: true, partial, put: Some(part), ..at(number) };
-        send(to, from_controller::Message::Update(update)).await;
-    }
+/// The first update: that the agent has all, or all.
+fn first(held: &Mutex<Held>, hello: &v1::Hello) -> v1::Update {
+    let held = held.lock().expect("not poisoned");
+    let unchanged = !held.digest.is_empty() && held.digest == hello.have_digest;
+    let put = (!unchanged).then(|| (&held.instructions).into());
+    v1::Update { snapshot: true, unchanged, put, ..at(held.number) }
 }
 
 fn at(number: u64) -> v1::Update {

@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use l2sm_tests::netns::run;
+
 /// Prints one figure.
 pub(crate) fn say(what: &str, figure: &str) {
     println!("scale: {what}: {figure}");
@@ -13,6 +15,13 @@ pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
     sorted.sort();
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted[rank - 1]
+}
+
+/// Has the calling thread, and what it starts from now on, run before all others: what is measured
+/// is not what else the machine does.
+pub(crate) fn run_first() {
+    let thread = nix::unistd::gettid().to_string();
+    run("chrt", &["--rr", "--pid", "1", &thread]);
 }
 
 /// Runnable tasks over the last minute: who judges a time should know.

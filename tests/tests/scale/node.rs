@@ -8,7 +8,7 @@ use std::{
 
 use l2sm_common::{ids::Group, mac::Mac, vni::Vni};
 use l2sm_core::{
-    instructions::{Host, Instructions, Member, Place, Port, Segment, Vtep},
+    instructions::{Delta, Host, Instructions, Member, Place, Port, Removed, Segment, Vtep},
     model::ObjectKey,
 };
 use l2sm_tests::{
@@ -131,6 +131,13 @@ fn memory(cluster: &Cluster) -> u64 {
     resident(cluster.nodes[0].agent_pid().expect("it runs"))
 }
 
+/// A change that only adds.
+fn put(fill: impl FnOnce(&mut Instructions)) -> Delta {
+    let mut delta = Delta::default();
+    fill(&mut delta.put);
+    delta
+}
+
 fn median(change: impl FnMut(u32) -> Duration) -> Duration {
     percentile(&(0..CHANGES).map(change).collect::<Vec<_>>(), 50)
 }
@@ -155,25 +162,26 @@ fn a_large_node_is_changed_and_started_again_quickly() {
     let empty = memory(&cluster);
     say_load();
 
-    let took = controller.tell(|told| *told = fabric());
+    let took = controller.tell(put(|told| *told = fabric()));
     say("1,000 VTEPs, one flood list of them all", &format!("{took:.1?}"));
-    let took = controller.tell(|told| (1..PORTS).for_each(|port| plug(told, &pods, port)));
-    say("999 ports made", &format!("{took:.1?}, {:.2?} each", took / (PORTS - 1)));
+    let took = controller.tell(put(|told| (1..PORTS).for_each(|port| plug(told, &pods, port))));
+    say("999 ports made", &format!("{took:.1?}, {:.1?} each", took / (PORTS - 1)));
     let with_ports = memory(&cluster);
-    let took = controller.tell(|told| (PORTS..FDB).for_each(|number| station(told, number, 0)));
+    let took = controller.tell(put(|told| (PORTS..FDB).for_each(|host| station(told, host, 0))));
     say("99,000 stations programmed", &format!("{took:.1?}"));
 
+    let port = put(|told| plug(told, &pods, 0));
     let attach = median(|_round| {
-        let took = controller.tell(|told| plug(told, &pods, 0));
-        controller.tell(|told| {
-            told.ports.retain(|_key, port| port.mac != Mac([2, 1, 0, 0, 0, 0]));
-            told.hosts.remove(&(vni(0), Mac([2, 1, 0, 0, 0, 0])));
-        });
+        let took = controller.tell(port.clone());
+        let (hosts, ports) = (&port.put.hosts, &port.put.ports);
+        let (hosts, ports) = (hosts.keys().copied().collect(), ports.keys().cloned().collect());
+        let remove = Removed { hosts, ports, ..Removed::default() };
+        controller.tell(Delta { remove, ..Delta::default() });
         took
     });
     say("one more port", &format!("{attach:.1?}"));
-    controller.tell(|told| plug(told, &pods, 0));
-    let change = median(|round| controller.tell(|told| station(told, PORTS, 1 + round)));
+    controller.tell(port);
+    let change = median(|round| controller.tell(put(|told| station(told, PORTS, 1 + round))));
     say("a station moves", &format!("{change:.1?}"));
     let full = memory(&cluster);
     say("resident memory", &format!("{} empty, {} full", mib(empty), mib(full)));
@@ -181,7 +189,7 @@ fn a_large_node_is_changed_and_started_again_quickly() {
     say("of that, one FDB entry with its NEIGH entry", &format!("{each} bytes"));
 
     cluster.nodes[0].kill_agent();
-    controller.forget_acks();
+    controller.expect_again();
     let started = Instant::now();
     cluster.nodes[0].start_agent();
     controller.until_current();

@@ -47,7 +47,7 @@ fn station(number: u32) -> Mac {
 }
 
 fn entry(number: u32) -> FdbEntry {
-    let local = number % 2 == 0;
+    let local = number.is_multiple_of(2);
     let (kind, group) =
         if local { (target_kind::PORT, Group::PORTS) } else { (target_kind::VTEP, Group::MESH) };
     FdbEntry { kind, flags: 0, group: group.0, target: 2 + number % 1_000 }
@@ -107,7 +107,7 @@ fn from_vtep(to: Mac) -> Vec<u8> {
 /// Mean time of a run, over frames to stations all over the table.
 fn round(object: &mut Object, stations: u32, program: &str) -> Duration {
     let times = (0..FRAMES).map(|frame| {
-        let even = (stations / FRAMES * frame) % stations & !1;
+        let even = ((stations / FRAMES * frame) % stations) & !1;
         let (bytes, expected) = match program {
             abi::PORT_RX => (from_pod(station(even)), REDIRECT),
             _ => (from_vtep(station(even + 1)), SHOT),
