@@ -3,6 +3,8 @@
 
 mod pods;
 mod show;
+mod shown;
+mod tell;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,7 +82,7 @@ pub struct Term {
     troubled: BTreeMap<ObjectKey, Trouble>,
     /// Objects that could not be taken over yet.
     unseen: BTreeSet<ObjectRef>,
-    shown: show::Shown,
+    shown: shown::Shown,
     /// Until then agents may still be on their way from the holder before.
     grace: Instant,
     show_next: Instant,
@@ -130,7 +132,7 @@ impl Term {
             surroundings: true,
             ..News::default()
         };
-        let mut shown = show::Shown::default();
+        let mut shown = shown::Shown::default();
         shown.make_due();
         Ok(Self {
             hub,

@@ -37,7 +37,8 @@ pub fn build(test: &str) -> Option<PathBuf> {
     None
 }
 
-fn leave_line(line: &str) {
+/// Leaves a line for the summary of `cargo xtask test`.
+pub fn leave_line(line: &str) {
     println!("{line}");
     let Some(file) = env::var_os(NOT_RUN) else { return };
     let file = fs::OpenOptions::new().create(true).append(true).open(Path::new(&file));

@@ -169,8 +169,18 @@ impl Kubernetes {
     }
 
     /// Asks until the answer is `Some`; panics with `what` when it takes too long.
-    pub fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn until<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        self.until_within(PATIENCE, what, ask)
+    }
+
+    /// The same with a time of its own.
+    pub fn until_within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut ask: impl FnMut() -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(answer) = ask() {
                 return answer;

@@ -8,6 +8,7 @@ mod k8s {
     pub(super) mod install;
     pub(super) mod main_job;
     pub(super) mod measures;
+    pub(super) mod multus;
     pub(super) mod order;
     pub(super) mod trust;
 }
@@ -19,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use k8s::{addresses, definitions, failures, install, main_job, measures, order, trust};
+use k8s::{addresses, definitions, failures, install, main_job, measures, multus, order, trust};
 use l2sm_tests::k8s::Kubernetes;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -44,6 +45,8 @@ const STORIES: &[(&str, Story)] = &[
     ("a_running_pod_is_attached_and_detached_by_its_annotation", order::hot),
     ("a_malformed_annotation_is_an_event_and_nobody_elses_business", order::malformed),
     ("a_network_in_use_stays_until_its_last_pod_is_gone", order::in_use),
+    (multus::NAME, multus::nad_and_annotation),
+    (multus::REAL, multus::real),
     ("rights_are_the_table_of_this_file", trust::rights),
     ("nobody_writes_attachments_but_the_operator", trust::attachments_are_the_operators),
     ("memory_stays_within_its_bars", measures::memory),

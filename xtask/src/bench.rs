@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::command;
+use crate::say::say;
 use crate::setup;
 
 /// The programs that are measured, and the one that measures.
@@ -49,6 +50,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
     if !command::show(&mut cargo)? {
         bail!("the build failed: the compiler's messages are above");
+    }
+    if args.check && args.only.is_empty() {
+        say!("sizes of a node, and times of an attach:");
+        let mut scale = command::cargo();
+        scale.args(["test", "--package", "l2sm-tests", "--test", "scale", "--", "--nocapture"]);
+        scale.args(["--test-threads=1"]).env("L2SM_BARS", "judge");
+        // Judged by its own words: the rows are measured all the same.
+        if !command::show(&mut scale)? {
+            say!("a bar of sizes or times was missed: see above");
+        }
     }
     let error = command::new(PROGRAM).args(args.typed()).exec();
     Err(error).with_context(|| format!("cannot run {PROGRAM}"))

@@ -1,16 +1,10 @@
 //! What is shown to users: statuses, conditions, annotations, finalizers. Each is written only when it
 //! is not what was written before.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use l2sm_api::{
-    annotation::NetworkStatus,
-    objects::{Condition, ConditionStatus, Kind, L2Attachment, Object},
-};
+use l2sm_api::objects::{Condition, ConditionStatus, Kind, Object};
 use l2sm_controller::{catalog::ObjectRef, distribute::on_hub};
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
@@ -19,62 +13,9 @@ use tokio::time::Instant;
 use super::{Term, text};
 use crate::{
     cluster::Cluster,
-    stored::{POD_UID, Stored},
-    watched::{Pod, Stage},
+    stored::Stored,
     writer::{self, Write},
 };
-
-/// How long a running pod may lack an interface before it is told, seconds.
-const PATIENCE: i64 = 20;
-
-/// What was written last.
-#[derive(Debug, Default)]
-pub(super) struct Shown {
-    /// By the subject of the write.
-    written: BTreeMap<String, Value>,
-    /// Attachments that were Ready once, by UID.
-    attached: BTreeSet<String>,
-    /// Since when networks that are to go are used, by UID.
-    in_use: BTreeMap<String, Timestamp>,
-    due: bool,
-}
-
-impl Shown {
-    pub(super) const fn is_due(&self) -> bool {
-        self.due
-    }
-
-    pub(super) const fn make_due(&mut self) {
-        self.due = true;
-    }
-
-    /// Something was not written after all.
-    pub(super) fn forget(&mut self, subject: &str) {
-        self.written.insert(subject.to_owned(), Value::Null);
-        self.due = true;
-    }
-
-    /// The NAD of a network is gone.
-    pub(super) fn forget_nad(&mut self, network_uid: &str) {
-        self.written.remove(&format!("nad {network_uid}"));
-        self.due = true;
-    }
-
-    /// An object is gone.
-    pub(super) fn end(&mut self, uid: &str) {
-        self.attached.remove(uid);
-        self.in_use.remove(uid);
-        self.written.retain(|subject, _| !subject.ends_with(uid));
-    }
-
-    /// Whether `value` is new; `before` is what stands there where nothing was written yet.
-    fn is_new(&mut self, subject: String, value: &Value, before: &Value) -> bool {
-        let held = self.written.entry(subject).or_insert_with(|| before.clone());
-        let is_new = held != value;
-        held.clone_from(value);
-        is_new
-    }
-}
 
 impl Term {
     /// Writes what is not shown as it is.
@@ -234,83 +175,6 @@ impl Term {
             self.send(write);
         }
     }
-
-    /// Tells pods what they are attached to.
-    fn show_pods(&mut self, cluster: &Cluster, attachments: &[L2Attachment]) {
-        let mut by_pod: BTreeMap<&str, Vec<&L2Attachment>> = BTreeMap::new();
-        for held in attachments {
-            let uid = held.metadata.labels.get(POD_UID).map(String::as_str).unwrap_or_default();
-            by_pod.entry(uid).or_default().push(held);
-        }
-        let mut unattached = 0;
-        for pod in cluster.pods.values() {
-            let held = by_pod.get(pod.uid.as_str()).map_or(&[][..], Vec::as_slice);
-            let told = pod.network_status.as_deref().unwrap_or_default();
-            let told: Vec<Value> = serde_json::from_str(told).unwrap_or_default();
-            let mut lines = Vec::new();
-            for held in held {
-                let line = status_line(held);
-                let was_told = told.iter().any(|old| text(old, "interface") == held.spec.ifname);
-                let known = self.shown.attached.contains(&held.metadata.uid);
-                if !known && !was_told && !is_ready(held) {
-                    unattached += usize::from(pod.stage == Stage::Running && !pod.deleting);
-                    self.tell_unattached(pod, held);
-                    continue;
-                }
-                if !known && !was_told {
-                    self.send(Write::Event {
-                        pod: pod.key.clone(),
-                        uid: pod.uid.clone(),
-                        warning: false,
-                        reason: "Attached".to_owned(),
-                        note: attached_note(held),
-                    });
-                }
-                self.shown.attached.insert(held.metadata.uid.clone());
-                lines.push(line);
-            }
-            if lines == told
-                || pod.stage == Stage::Ended
-                || (lines.is_empty() && pod.network_status.is_none())
-            {
-                continue;
-            }
-            let text = (!lines.is_empty()).then(|| Value::Array(lines.clone()).to_string());
-            let write = Write::NetworkStatus { pod: pod.key.clone(), uid: pod.uid.clone(), text };
-            if self.shown.is_new(write.subject(), &Value::Array(lines), &Value::Array(told)) {
-                self.send(write);
-            }
-        }
-        let unattached = u64::try_from(unattached).unwrap_or(u64::MAX);
-        self.metrics.unattached.store(unattached, Ordering::Relaxed);
-    }
-
-    /// Says that a running pod still has no interface, once it should have it.
-    fn tell_unattached(&mut self, pod: &Pod, held: &L2Attachment) {
-        if pod.stage != Stage::Running || pod.deleting {
-            return;
-        }
-        let created = held.metadata.creation_timestamp.unwrap_or_default();
-        if now().as_second() - created.as_second() < PATIENCE {
-            // Looked at again.
-            self.shown.due = true;
-            return;
-        }
-        let conditions = held.status.iter().flat_map(|status| &status.conditions);
-        let why = conditions.clone().find(|condition| condition.kind == "Ready");
-        let why = why.map(|ready| ready.message.clone()).unwrap_or_default();
-        let write = Write::Event {
-            pod: pod.key.clone(),
-            uid: pod.uid.clone(),
-            warning: true,
-            reason: "NotAttached".to_owned(),
-            note: format!("{}: {why}", held.spec.ifname),
-        };
-        let subject = format!("unattached {}", held.metadata.uid);
-        if self.shown.is_new(subject, &json!(why), &Value::Null) {
-            self.send(write);
-        }
-    }
 }
 
 /// The condition of a network that somebody wants gone, and that pods use.
@@ -347,7 +211,7 @@ fn in_use_since(stored: Option<&Stored>) -> Timestamp {
 }
 
 /// The time, in whole seconds.
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
@@ -372,39 +236,6 @@ fn shape(object: &mut Value) -> Value {
         fields.entry("lastTransitionTime").or_insert_with(|| json!(Timestamp::UNIX_EPOCH));
     }
     status
-}
-
-fn is_ready(held: &L2Attachment) -> bool {
-    let conditions = held.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .clone()
-        .any(|condition| condition.kind == "Ready" && condition.status == ConditionStatus::True)
-}
-
-/// One line of `l2sm/network-status`, in Multus' shape.
-fn status_line(held: &L2Attachment) -> Value {
-    let network = held.network();
-    let ips = held.spec.addresses().iter().map(|net| net.addr().to_string()).collect();
-    let status = NetworkStatus {
-        name: format!("{}/{}", network.namespace, network.name),
-        interface: held.spec.ifname.clone(),
-        ips,
-        mac: held.spec.mac.clone().unwrap_or_default(),
-        mtu: held.status.as_ref().and_then(|status| status.mtu),
-        ..NetworkStatus::default()
-    };
-    json!(status)
-}
-
-fn attached_note(held: &L2Attachment) -> String {
-    let network = held.network();
-    let ips =
-        if held.spec.ips.is_empty() { "no address".to_owned() } else { held.spec.ips.join(", ") };
-    let mac = held.spec.mac.as_deref().unwrap_or_default();
-    format!(
-        "{}: network '{}' of namespace '{}', {ips}, {mac}",
-        held.spec.ifname, network.name, network.namespace
-    )
 }
 
 #[cfg(test)]
@@ -434,16 +265,5 @@ mod tests {
         assert!(!only_away(&was, &status(true, "Programmed")));
         assert!(!only_away(&status(false, "Programming"), &status(false, "NodeAway")));
         assert!(!only_away(&Value::Null, &status(false, "NodeAway")));
-    }
-
-    #[test]
-    fn the_same_is_not_written_twice_but_what_failed_is() {
-        let mut shown = Shown::default();
-        let (one, two) = (json!(1), json!(2));
-        assert!(!shown.is_new("s".into(), &one, &one), "it stands there already");
-        assert!(shown.is_new("s".into(), &two, &one));
-        assert!(!shown.is_new("s".into(), &two, &one));
-        shown.forget("s");
-        assert!(shown.is_new("s".into(), &two, &one));
     }
 }

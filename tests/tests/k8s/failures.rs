@@ -25,6 +25,8 @@ fn another_joins(cluster: &Kubernetes, from: &PodRef<'_>) {
     let late = r#"[{"name": "blue", "ips": ["10.60.0.3/24"]}]"#;
     cluster.apply(namespace, &pod("late", "node2", late));
     cluster.until_ready(&PodRef { namespace, name: "late" });
+    // The other node's agent may be about to come back to the operator.
+    cluster.until("a ping", || (cluster.ping(from, "10.60.0.3", 1) == 1).then_some(()));
     assert_eq!(cluster.ping(from, "10.60.0.3", 3), 3);
 }
 
@@ -123,6 +125,9 @@ pub(crate) fn node_removed(cluster: &Kubernetes) {
 
     // It comes back as a new one.
     node.machine.start(&node.kubelet()).expect("it starts");
+    cluster.until("node2 to come back", || {
+        cluster.output("get node node2").status.success().then_some(())
+    });
     cluster.until_succeeds("wait --for=condition=Ready node/node2");
     cluster.until_succeeds(&format!("rollout status -n {SYSTEM} daemonset/l2sm-agent"));
     another_joins(cluster, &a);

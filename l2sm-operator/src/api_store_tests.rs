@@ -1,0 +1,37 @@
+use super::*;
+
+fn node(vteps: &[&str]) -> L2Node {
+    serde_json::from_value(json!({
+        "apiVersion": API_VERSION, "kind": "L2Node", "metadata": {"name": "n1"},
+        "spec": {"vtepAddresses": vteps, "udpPort": 7000, "underlayMTU": 1500},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_vtep_address_is_the_nodes_own_or_in_a_named_range() {
+    let owner: ApiNode = serde_json::from_value(json!({
+        "metadata": {"name": "n1"},
+        "status": {"addresses": [
+            {"type": "InternalIP", "address": "192.0.2.1"},
+            {"type": "Hostname", "address": "n1"},
+        ]},
+    }))
+    .unwrap();
+    let cidrs: Vec<IpNet> = vec!["198.51.100.0/24".parse().unwrap()];
+    assert!(check_vteps(&node(&["192.0.2.1"]), &owner, &[]).is_ok());
+    assert!(check_vteps(&node(&["192.0.2.1", "198.51.100.7"]), &owner, &cidrs).is_ok());
+    for strange in ["192.0.2.2", "198.51.101.1"] {
+        let why = check_vteps(&node(&[strange]), &owner, &cidrs).unwrap_err().to_string();
+        assert!(why.contains(strange) && why.contains("n1"), "{why}");
+    }
+}
+
+#[test]
+fn keys_of_a_store_are_split_again() {
+    for kind in Kind::ALL {
+        let namespace = if kind.is_namespaced() { "shop" } else { "" };
+        let at = ObjectKey::new(namespace, "a.b");
+        assert_eq!(split(&ObjectRef::new(kind, at.clone()).to_string()), (Some(kind), at));
+    }
+}
