@@ -135,8 +135,16 @@ pub(crate) fn run(ctx: &TcContext) -> i32 {
     let Some(mut walk) = Walk::load(&skb) else {
         return TC_ACT_SHOT;
     };
-    if walk.is(SECOND) && walk.chunk == 0 && make_room(&skb) {
-        walk.bits |= ENCAPSULATED;
+    if walk.is(SECOND) && walk.chunk == 0 {
+        match encapsulate::make_room_v4(&skb) {
+            // The inner Ethernet header belongs behind the room for the outer ones.
+            Ok(Some(inner)) if skb.store(OVERHEAD_V4 as u32, &inner, 0).is_err() => {
+                return act::drop(&skb, walk.slot, DropReason::HelperFailed);
+            }
+            Ok(_) => walk.bits |= ENCAPSULATED,
+            // The frame is as it was: the slow path takes it.
+            Err(_errno) => {}
+        }
     }
     let mut more = true;
     for _ in 0..FLOOD_CHUNKS_PER_RUN {
@@ -156,17 +164,6 @@ pub(crate) fn run(ctx: &TcContext) -> i32 {
         event::record(&skb, walk.slot, failed);
     }
     go_on(ctx, &skb, walk, more)
-}
-
-/// Makes room for outer headers and puts the inner Ethernet header behind them. On failure the frame
-/// is as it was, and the slow path takes it.
-#[inline(always)]
-fn make_room(skb: &Skb) -> bool {
-    match encapsulate::make_room_v4(skb) {
-        Ok(Some(inner)) => skb.store(OVERHEAD_V4 as u32, &inner, 0).is_ok(),
-        Ok(None) => true,
-        Err(_errno) => false,
-    }
 }
 
 /// The next chunks, the second walk, or the end.
