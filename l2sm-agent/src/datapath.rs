@@ -34,7 +34,10 @@ pub use self::{
     events::{Events, LostEvents, device_of},
     generation::Generation,
     kernel::KernelDatapath,
-    links::{Attaching, ForeignFilter, XdpRunning, foreign_filters, running_xdp},
+    links::{
+        Attaching, ForeignFilter, XdpRunning, foreign_filters, has_filters, remove_filters,
+        running_xdp,
+    },
     memory::MemoryDatapath,
     object::OBJECT,
     trial::{Trial, try_programs},

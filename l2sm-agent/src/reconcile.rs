@@ -270,7 +270,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         self.retire(changes, actual, now);
         self.refusals.keep(changes);
         for change in changes {
-            if self.refusals.hold(change, now) {
+            if self.refusals.hold(change, local, now) {
                 continue;
             }
             if let Some(due) = self.held_until(change, now) {

@@ -19,6 +19,7 @@ use crate::{
 /// holds the lock: no agent runs.
 pub(super) fn remove_all(places: &Places) -> anyhow::Result<Vec<String>> {
     let mut removed = netlink::remove_all()?;
+    removed.extend(datapath::remove_filters());
     removed.extend(datapath::remove_pins(&places.bpffs)?);
     let state = places.state_dir();
     removed.extend(cni::remove_records(&places.socket)?);

@@ -12,7 +12,7 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::{DatapathError, layout, links::remove_filters};
+use super::{DatapathError, layout};
 
 /// Where bpffs is mounted on every distribution.
 const MOUNT_POINT: &str = "/sys/fs/bpf";
@@ -28,6 +28,11 @@ impl Pins {
     /// The pins below `root`, with the maps of one ABI.
     pub(super) fn new(root: &Path, abi: u32) -> Self {
         Self { root: root.to_owned(), abi }
+    }
+
+    /// The ABI of the maps.
+    pub(super) fn abi(&self) -> u32 {
+        self.abi
     }
 
     /// Directory of the maps of this ABI.
@@ -150,8 +155,8 @@ fn is_bpffs(path: &Path) -> bool {
     found.is_some_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// Detaches our programs from every device and removes our pins, of every ABI, and the directories
-/// where nothing else remains. Returns what was removed, one line each.
+/// Removes our pins, of every ABI, with the programs that links attach, and the directories where
+/// nothing else remains. Filters stay. Returns what was removed, one line each.
 ///
 /// # Errors
 /// When a pin of ours cannot be removed. Everything is tried before the first error is returned.
@@ -163,7 +168,6 @@ pub fn remove_pins(bpffs: &Path) -> Result<Vec<String>, DatapathError> {
         removal.file(&pins.link(hook));
     }
     removal.directory(&pins.links());
-    removal.removed.extend(remove_filters());
     for abi in names(bpffs)?.iter().filter_map(|name| abi(name)) {
         removal.maps(&pins.of(abi))?;
     }

@@ -1,6 +1,6 @@
 //! What a set of maps holds, as an image, and changes to it.
 
-use l2sm_common::maps::{PortEntry, SegmentEntry};
+use l2sm_common::maps::{ConfigEntry, PortEntry, SegmentEntry};
 use l2sm_core::{
     diff::{Change, diff},
     image::{Image, keep_forwarder},
@@ -56,9 +56,9 @@ impl Maps {
         }
     }
 
-    /// Makes these maps hold what others hold.
-    pub(super) fn copy_from(&mut self, others: &Self) -> Result<(), DatapathError> {
-        for change in diff(&others.read()?, &self.read()?) {
+    /// Makes these maps, of `abi`, hold what others hold.
+    pub(super) fn copy_from(&mut self, others: &Self, abi: u32) -> Result<(), DatapathError> {
+        for change in diff(&as_of(abi, others.read()?), &self.read()?) {
             self.apply(&change)?;
         }
         Ok(())
@@ -79,5 +79,25 @@ impl Maps {
         let before = self.ports.get(&device)?;
         let port = before.map_or(port, |before| keep_forwarder(port, &before));
         self.ports.put(&device, &port)
+    }
+}
+
+/// An image as maps of `abi` hold it.
+fn as_of(abi: u32, image: Image) -> Image {
+    let config = image.config.map(|config| ConfigEntry { abi, ..config });
+    Image { config, ..image }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_taken_over_say_the_layout_that_they_are_in_now() {
+        let config =
+            ConfigEntry { abi: 1, port: 7000, mark: 2, vxlan_ifindex: 3, flags: 0, local: [4; 16] };
+        let old = Image { config: Some(config), ..Image::default() };
+        assert_eq!(as_of(2, old).config, Some(ConfigEntry { abi: 2, ..config }));
+        assert_eq!(as_of(2, Image::default()), Image::default());
     }
 }

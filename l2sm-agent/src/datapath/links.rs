@@ -20,8 +20,9 @@ use l2sm_common::ids::IfIndex;
 use l2sm_core::image::{Hook, Program};
 use nix::net::if_::if_indextoname;
 
-pub(super) use self::filter::remove_all as remove_filters;
-pub use self::filter::{ForeignFilter, foreign_filters};
+pub use self::filter::{
+    ForeignFilter, any as has_filters, foreign_filters, remove_all as remove_filters,
+};
 pub use self::query::{XdpRunning, xdp as running_xdp};
 use super::{
     DatapathError,

@@ -1,5 +1,6 @@
 //! The maps of other ABIs, while programs that read them are still attached.
 
+use l2sm_common::maps::ConfigEntry;
 use l2sm_core::diff::Change;
 
 use super::{DatapathError, Generation, bpffs::Pins, maps::Maps};
@@ -47,9 +48,9 @@ impl Older {
     fn join(&self, abi: u32, maps: &mut Maps) -> Result<Maps, DatapathError> {
         let mut twin = Maps::open(&self.pins.of(abi).maps())?;
         if self.filled {
-            twin.copy_from(maps)?;
+            twin.copy_from(maps, abi)?;
         } else {
-            maps.copy_from(&twin)?;
+            maps.copy_from(&twin, self.pins.abi())?;
         }
         Ok(twin)
     }
@@ -61,8 +62,12 @@ impl Older {
 
     /// Makes a change that this ABI's maps have got.
     pub(super) fn apply(&mut self, change: &Change) -> Result<(), DatapathError> {
-        for (_abi, maps) in &mut self.twins {
-            maps.apply(change)?;
+        for (abi, maps) in &mut self.twins {
+            if let Change::PutConfig(entry) = change {
+                maps.apply(&Change::PutConfig(ConfigEntry { abi: *abi, ..*entry }))?;
+            } else {
+                maps.apply(change)?;
+            }
         }
         Ok(())
     }

@@ -12,8 +12,10 @@ use l2sm_core::{
 
 use crate::datapath::DatapathError;
 
-/// A device that refused is asked again after this.
+/// A device that refused is asked again after this,
 const AGAIN: Duration = Duration::from_secs(5);
+/// and one whose driver was only to be tried after this: it will not learn.
+const TRIED_AGAIN: Duration = Duration::from_mins(5);
 
 /// What devices have refused.
 #[derive(Debug, Default)]
@@ -37,9 +39,12 @@ impl Refusals {
     }
 
     /// Whether a change was refused a moment ago.
-    pub(super) fn hold(&self, change: &Change, now: Instant) -> bool {
-        let refusal = xdp_hook(change).and_then(|hook| self.by_hook.get(&hook));
-        refusal.is_some_and(|refusal| now.duration_since(refusal.at) < AGAIN)
+    pub(super) fn hold(&self, change: &Change, local: &Local, now: Instant) -> bool {
+        let Some(hook) = xdp_hook(change) else { return false };
+        self.by_hook.get(&hook).is_some_and(|refusal| {
+            let tried = !refusal.taken && is_tried(hook, local);
+            now.duration_since(refusal.at) < if tried { TRIED_AGAIN } else { AGAIN }
+        })
     }
 
     /// Takes note that a change was made.
@@ -65,8 +70,8 @@ impl Refusals {
     /// expected.
     pub(super) fn tell(&mut self, local: &Local) {
         let told = self.by_hook.iter().filter(|(hook, refusal)| {
-            let uplink = local.uplinks.get(&hook.device);
-            refusal.taken || uplink.is_some_and(|uplink| uplink.xdp != Xdp::IfTaken)
+            let uplink = local.uplinks.contains_key(&hook.device);
+            refusal.taken || uplink && !is_tried(**hook, local)
         });
         self.lines = told.map(|(_hook, refusal)| refusal.why.clone()).collect();
     }
@@ -83,6 +88,11 @@ pub(super) fn features(actual: &Image) -> Vec<String> {
     let ways = [(Program::UplinkXdp, "xdp-native"), (Program::UplinkXdpGeneric, "xdp-generic")];
     let used = ways.into_iter().filter(|(program, _way)| runs(*program));
     used.map(|(_program, way)| way.to_owned()).collect()
+}
+
+/// Whether nobody has asked for XDP on a device: a driver that takes it does.
+fn is_tried(hook: Hook, local: &Local) -> bool {
+    local.uplinks.get(&hook.device).is_some_and(|uplink| uplink.xdp == Xdp::IfTaken)
 }
 
 /// The hook of a change that attaches an XDP program.

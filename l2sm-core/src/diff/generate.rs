@@ -61,7 +61,9 @@ fn with_segments(
 ) -> impl Strategy<Value = Image> {
     let mut ids: Vec<u32> = lists.keys().copied().collect();
     ids.push(0);
-    btree_map(1u32..6, proptest::sample::select(ids), 0..4)
+    // Those of ports, and the one of all else.
+    let vnis = proptest::sample::select(vec![1, 2, 3, 7]);
+    btree_map(vnis, proptest::sample::select(ids), 0..5)
         .prop_map(move |segments| build(&vteps, &lists, &referrers, &node, &segments))
 }
 
@@ -84,7 +86,17 @@ fn build(
     write_lists(&mut image, lists);
     write_referrers(&mut image, referrers);
     write_node(&mut image, node);
+    keep_in_segments(&mut image);
     image
+}
+
+/// Removes what is in no segment.
+fn keep_in_segments(image: &mut Image) {
+    let Image { segments, members, fdb, neigh, ports, .. } = image;
+    members.retain(|key, _| segments.contains_key(&key.vni));
+    fdb.retain(|key, _| segments.contains_key(&key.vni));
+    neigh.retain(|key, _| segments.contains_key(&key.vni));
+    ports.retain(|_, port| segments.contains_key(&port.vni));
 }
 
 fn write_lists(image: &mut Image, lists: &Lists) {
@@ -100,9 +112,8 @@ fn write_lists(image: &mut Image, lists: &Lists) {
 fn write_referrers(image: &mut Image, (sources, members, stations): &Referrers) {
     image.sources = sources.iter().map(|(k, v)| ([*k; 16], *v)).collect();
     for (key, vtep) in members {
-        let key = MemberKey { vni: 7, source: [*key; 16] };
-        let member = MemberEntry { vtep: *vtep, group: 1, flags: 0, slot: 0 };
-        image.members.insert(key, member);
+        let key = MemberKey { source: [*key; 16], ..MEMBER_KEY };
+        image.members.insert(key, MemberEntry { vtep: *vtep, ..MEMBER });
     }
     for (mac, (is_port, target)) in stations {
         let key = FdbKey { mac: [*mac; 6], ..FDB_KEY };
@@ -142,6 +153,8 @@ fn chunk(ids: &[u32], more: bool) -> FloodChunk {
 pub(super) const CONFIG: ConfigEntry =
     ConfigEntry { abi: 1, port: 0, mark: 0, vxlan_ifindex: 0, flags: 0, local: [0; 16] };
 pub(super) const SEGMENT: SegmentEntry = SegmentEntry { flood_id: 0, flags: 0, slot: 1, mtu: 1400 };
+pub(super) const MEMBER_KEY: MemberKey = MemberKey { vni: 7, source: [0; 16] };
+pub(super) const MEMBER: MemberEntry = MemberEntry { vtep: 1, group: 1, flags: 0, slot: 0 };
 pub(super) const FDB_KEY: FdbKey = FdbKey { vni: 7, mac: [2; 6], pad: [0; 2] };
 pub(super) const PORT: PortEntry =
     PortEntry { vni: 7, flags: 0, slot: 1, ipv4: [0; 4], ipv6: [0; 16], mac: [2; 6], group: 0 };

@@ -8,8 +8,10 @@ use crate::image::Image;
 /// Why a change must wait, though its turn has come: a change before it failed, so that it would leave
 /// a reference to what is not there. `actual`: what the maps hold now. `None`: it may be made.
 ///
-/// Deleting segments and ports never waits: it closes. Nor does a flood list with a receiver that is
-/// not there: no number is given out that a list names, and the others must hear of one another.
+/// Deleting ports never waits: it closes. Deleting a segment does not close it, what is in it does:
+/// members are admitted without a look at their segment. Nor does a flood list wait with a receiver
+/// that is not there: no number is given out that a list names, and the others must hear of one
+/// another.
 pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
     match change {
         Change::PutSource(_, id) => no_vtep(*id, actual),
@@ -27,6 +29,9 @@ pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
             let there = segment.flood_id == 0 || actual.flood.contains_key(&first);
             (!there).then(|| format!("flood list {} is not there", segment.flood_id))
         }
+        Change::DeleteSegment(vni) => {
+            is_inhabited(*vni, actual).then(|| format!("segment {vni} is in use"))
+        }
         Change::DeleteVtep(id) => is_target(*id, actual).then(|| format!("VTEP {id} is in use")),
         Change::DeleteFlood(key) => {
             is_needed(*key, actual).then(|| format!("flood list {} is in use", key.flood_id))
@@ -39,7 +44,6 @@ pub fn obstacle(change: &Change, actual: &Image) -> Option<String> {
         | Change::DeleteLocal(_)
         | Change::PutVtep(..)
         | Change::DeleteSource(_)
-        | Change::DeleteSegment(_)
         | Change::DeleteMember(_)
         | Change::DeleteFdb(_)
         | Change::DeleteNeigh(_)
@@ -68,7 +72,22 @@ pub fn dangling(image: &Image) -> Option<String> {
         let why = no_next(*key, chunk, image)?;
         Some(format!("{key:?}: {why}"))
     });
-    stations.chain(members).chain(sources).chain(lists).chain(chunks).next()
+    let homeless = segments_in_use(image).filter_map(|vni| no_segment(vni, image));
+    stations.chain(members).chain(sources).chain(lists).chain(chunks).chain(homeless).next()
+}
+
+/// Whether something is in a segment.
+fn is_inhabited(vni: u32, actual: &Image) -> bool {
+    segments_in_use(actual).any(|used| used == vni)
+}
+
+/// The segments that something is in, each as often as there is.
+fn segments_in_use(image: &Image) -> impl Iterator<Item = u32> {
+    let members = image.members.keys().map(|key| key.vni);
+    let stations = image.fdb.keys().map(|key| key.vni);
+    let addresses = image.neigh.keys().map(|key| key.vni);
+    let ports = image.ports.values().map(|port| port.vni);
+    members.chain(stations).chain(addresses).chain(ports)
 }
 
 /// Whether a chunk leads to a next one that is not there.

@@ -11,9 +11,10 @@ use crate::image::Image;
 ///
 /// First goes what nothing needs any more, referrers before what they refer to; so a full map has
 /// room. Then the puts, referred before referrers. What the old state still referred to until
-/// then goes last: flood lists that `SEGMENTS` named, VTEPs that were targets.
+/// then goes last: segments that ports leave, flood lists that `SEGMENTS` named, VTEPs that were
+/// targets.
 pub fn diff(desired: &Image, actual: &Image) -> Vec<Change> {
-    let mut plan = Plan { desired, actual, changes: Vec::new() };
+    let mut plan = Plan { desired, actual, left: left(desired, actual), changes: Vec::new() };
     plan.detach();
     plan.delete_referrers();
     let lists = plan.delete_flood(None);
@@ -21,6 +22,7 @@ pub fn diff(desired: &Image, actual: &Image) -> Vec<Change> {
     plan.put_referred();
     plan.put_referrers();
     plan.attach();
+    plan.delete_left_segments();
     plan.delete_flood(Some(&lists));
     plan.delete_vteps(Some(&vteps));
     plan.changes
@@ -30,6 +32,8 @@ pub fn diff(desired: &Image, actual: &Image) -> Vec<Change> {
 struct Plan<'a> {
     desired: &'a Image,
     actual: &'a Image,
+    /// Segments that go when the ports have left them.
+    left: BTreeSet<u32>,
     changes: Vec<Change>,
 }
 
@@ -49,21 +53,30 @@ impl Plan<'_> {
     /// Deletes from the maps that no other map refers to, and then segments, which ports, members
     /// and known addresses refer to.
     fn delete_referrers(&mut self) {
-        let Self { desired, actual, changes } = self;
+        let Self { desired, actual, left, changes } = self;
         delete(&actual.ports, &desired.ports, changes, Change::DeletePort);
         delete(&actual.neigh, &desired.neigh, changes, Change::DeleteNeigh);
         delete(&actual.fdb, &desired.fdb, changes, Change::DeleteFdb);
         delete(&actual.members, &desired.members, changes, Change::DeleteMember);
-        delete(&actual.segments, &desired.segments, changes, Change::DeleteSegment);
+        let segments = actual.segments.keys();
+        let gone =
+            segments.filter(|vni| !desired.segments.contains_key(vni) && !left.contains(vni));
+        changes.extend(gone.map(|vni| Change::DeleteSegment(*vni)));
         delete(&actual.sources, &desired.sources, changes, Change::DeleteSource);
+    }
+
+    /// Deletes the segments that ports named until they were put.
+    fn delete_left_segments(&mut self) {
+        self.changes.extend(self.left.iter().map(|vni| Change::DeleteSegment(*vni)));
     }
 
     /// Deletes the chunks that are not desired. Before the puts (`done` is `None`): of lists that no
     /// remaining segment names; returns their numbers. After the puts: of all others.
     fn delete_flood(&mut self, done: Option<&BTreeSet<u32>>) -> BTreeSet<u32> {
-        let Self { desired, actual, changes } = self;
+        let Self { desired, actual, left, changes } = self;
         let kept: BTreeSet<u32> = desired.flood.keys().map(|key| key.flood_id).collect();
         let named: BTreeSet<u32> = remaining(&actual.segments, &desired.segments)
+            .chain(left.iter().filter_map(|vni| actual.segments.get(vni)))
             .map(|segment| segment.flood_id)
             .collect();
         let mut deleted = BTreeSet::new();
@@ -116,7 +129,7 @@ impl Plan<'_> {
 
     /// Puts what others refer to.
     fn put_referred(&mut self) {
-        let Self { desired, actual, changes } = self;
+        let Self { desired, actual, changes, .. } = self;
         match (desired.config, actual.config) {
             (Some(config), before) if before != Some(config) => {
                 changes.push(Change::PutConfig(config));
@@ -142,13 +155,20 @@ impl Plan<'_> {
 
     /// Puts what refers to others.
     fn put_referrers(&mut self) {
-        let Self { desired, actual, changes } = self;
+        let Self { desired, actual, changes, .. } = self;
         put(&desired.segments, &actual.segments, changes, Change::PutSegment);
         put(&desired.members, &actual.members, changes, Change::PutMember);
         put(&desired.fdb, &actual.fdb, changes, Change::PutFdb);
         put(&desired.neigh, &actual.neigh, changes, Change::PutNeigh);
         put(&desired.ports, &actual.ports, changes, Change::PutPort);
     }
+}
+
+/// The segments to be deleted that ports name which move to another.
+fn left(desired: &Image, actual: &Image) -> BTreeSet<u32> {
+    let named = remaining(&actual.ports, &desired.ports).map(|port| port.vni);
+    let gone = |vni: &u32| actual.segments.contains_key(vni) && !desired.segments.contains_key(vni);
+    named.filter(gone).collect()
 }
 
 /// A deletion for each key that only `actual` has.

@@ -7,7 +7,8 @@ use crate::{
 };
 
 /// What to do where a program does not do what it does elsewhere.
-const REPORT: &str = "all frames take the slow path; Linux 6.6 or newer is known to do it";
+const REPORT: &str =
+    "such frames are dropped here, not sent by the slow path; Linux 6.6 or newer is known to do it";
 
 /// Loads every program with maps that nobody else sees, and runs them on frames.
 pub(super) fn look() -> Vec<Finding> {

@@ -93,8 +93,16 @@ pub(super) fn detach(hook: Hook) -> Result<(), DatapathError> {
     link.detach().map_err(|error| DatapathError::hook("detach", hook, &error))
 }
 
+/// Whether a device has a filter of ours.
+///
+/// # Errors
+/// Devices cannot be listed.
+pub fn any() -> Result<bool, DatapathError> {
+    Ok(!attached(0)?.is_empty())
+}
+
 /// Removes our filters from every device; says which.
-pub(in crate::datapath) fn remove_all() -> Vec<String> {
+pub fn remove_all() -> Vec<String> {
     let Ok(attached) = attached(0) else {
         return Vec::new();
     };

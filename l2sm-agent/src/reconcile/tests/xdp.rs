@@ -56,9 +56,16 @@ fn a_device_that_refuses_xdp_is_told_and_is_no_failure() {
 #[test]
 fn a_driver_that_was_only_tried_may_refuse() {
     let mut node = refusing(Xdp::IfTaken);
-    let pass = node.pass(&desired(instructions(&[1]), 1), Instant::now());
+    let (wanted, now) = (desired(instructions(&[1]), 1), Instant::now());
+    let pass = node.pass(&wanted, now);
     assert_eq!((missing(&pass), pass.outcome.failures), (None, 0));
     assert!(!runs(&mut node, Program::UplinkXdp) && runs(&mut node, Program::UplinkRx));
+
+    node.parts().0.accept_all();
+    node.pass(&wanted, now + Duration::from_secs(299));
+    assert!(!runs(&mut node, Program::UplinkXdp), "asked again after minutes only");
+    node.pass(&wanted, now + Duration::from_mins(5));
+    assert!(runs(&mut node, Program::UplinkXdp));
 }
 
 #[test]
