@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     let stories = STORIES.iter().filter(|(name, _)| wanted(name));
     let trials = stories.map(|&(name, story)| {
         let cluster = Arc::clone(&cluster);
-        Trial::test(name, move || tell(story, &cluster))
+        Trial::test(name, move || tell(name, story, &cluster))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     let cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -82,10 +82,13 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn tell(story: Story, cluster: &Mutex<Option<Kubernetes>>) -> Result<(), Failed> {
+fn tell(name: &str, story: Story, cluster: &Mutex<Option<Kubernetes>>) -> Result<(), Failed> {
     let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
     let told = catch_unwind(AssertUnwindSafe(|| story(cluster.get_or_insert_with(Kubernetes::up))));
     told.map_err(|panic| {
+        // What a story prints stands between its name and how it ended: the line that `cargo xtask test`
+        // looks for is made here.
+        println!("\ntest {name} ... FAILED");
         let text = panic.downcast_ref::<String>().map(String::as_str);
         Failed::from(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked"))
     })
