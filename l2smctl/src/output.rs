@@ -21,6 +21,20 @@ pub(crate) enum Format {
     Name,
 }
 
+/// A way to show a state (`-o`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateFormat {
+    /// Lines for people.
+    #[default]
+    Table,
+    /// The same with all columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
 /// A way to show one answer (`-o`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AnswerFormat {

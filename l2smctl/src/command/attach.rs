@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
         pod: args.netns.label(),
         ..Attach::default()
     };
-    let attached = agent::attach(common.socket(), request, common.timeout)?;
+    let attached = agent::attach(common.socket(), request, common.timeout())?;
     match args.output {
         AnswerFormat::Json => say!("{}", json::text(&attached)?),
         AnswerFormat::Table => say::text(format_args!("{}", table(&attached))),
