@@ -80,8 +80,8 @@ impl Term {
             nads: &cluster.nads,
             compat_lookup: self.settings.compat_lookup,
         };
-        let wishes = read_wishes(pod, around);
         let refs: Vec<&L2Attachment> = held.iter().map(AsRef::as_ref).collect();
+        let wishes = read_wishes(pod, &refs, around);
         let published = Arc::clone(&self.hub.subscribe().borrow());
         let steps =
             plan_steps(pod, &wishes, &refs, |key| published.plan.attachment_clash(key).is_some());
