@@ -122,7 +122,13 @@ pub fn read_wishes(pod: &Pod, held: &[&L2Attachment], around: Surroundings<'_>) 
         let ifname = entry.ifname.clone().unwrap_or_else(|| format!("net{}", index + 1));
         let place = Place { multus: true, entry: index };
         match network_of_nad(pod, entry, around) {
-            Ok(None) => {}
+            Ok(None) => {
+                // A running pod keeps what it has: only a NAD that says otherwise takes it away.
+                let has = held.iter().any(|held| held.spec.ifname == ifname);
+                if let Some(why) = nad_fault(pod, entry, around).filter(|_| has) {
+                    wishes.settle(place, ifname, Err(("InvalidNAD", why)));
+                }
+            }
             Ok(Some(key)) => {
                 let settled = usable(&ifname)
                     .and_then(|()| wish(pod, entry, place, ifname.clone(), key, around));
@@ -275,6 +281,17 @@ fn network_of_nad(
     }
     // A NAD names a network of its own namespace, unless it says another.
     Ok(Some(ObjectKey::new(text("namespace").unwrap_or(key.namespace), network)))
+}
+
+/// Why it cannot be told what the NAD of an entry of Multus' annotation says.
+fn nad_fault(pod: &Pod, entry: &Entry, around: Surroundings<'_>) -> Option<String> {
+    let namespace = entry.namespace.as_deref().unwrap_or(&pod.key.namespace);
+    let key = ObjectKey::new(namespace, entry.name.as_str());
+    let Some(nad) = around.nads.get(&key) else {
+        return Some(format!("NAD {key} does not exist: the interface stays as it is"));
+    };
+    let why = serde_json::from_str::<Value>(&nad.config).err()?;
+    Some(format!("NAD {key}: spec.config is not JSON: {why}: the interface stays as it is"))
 }
 
 fn is_ours(pod: &Pod, entry: &Entry, around: Surroundings<'_>) -> bool {

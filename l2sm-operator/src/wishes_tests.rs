@@ -212,6 +212,25 @@ fn entries_of_multus_are_ours_where_their_nad_is_and_our_names_follow_theirs() {
 }
 
 #[test]
+fn a_pod_keeps_its_interface_when_its_nad_cannot_be_read() {
+    let there = || shop().holds("net1", "blue", "10.0.0.1/24");
+    let broken = || {
+        let key = ObjectKey::new("shop", "to-blue");
+        Nad { key, config: "{".to_owned(), owner: None }
+    };
+    let mut unreadable = there();
+    unreadable.nads.insert(broken().key, broken());
+    for around in [there(), unreadable] {
+        let wishes = around.of(None, Some("to-blue"));
+        let problem = &wishes.problems[0];
+        assert_eq!((problem.ifname.as_deref(), problem.reason), (Some("net1"), "InvalidNAD"));
+    }
+    let bridge = there().nad("shop", "to-blue", &json!({"type": "bridge"}));
+    assert_eq!(bridge.of(None, Some("to-blue")), Wishes::default(), "it is ours no longer");
+    assert_eq!(shop().of(None, Some("to-blue")), Wishes::default(), "Multus says so itself");
+}
+
+#[test]
 fn a_nad_gives_no_entry_into_another_namespaces_network() {
     let config = json!({"type": "l2sm", "network": "secret", "namespace": "lab"});
     let around = Around::new(&[("lab", "secret", json!("Same"))]).nad("shop", "trick", &config);
