@@ -80,6 +80,10 @@ pub struct Term {
     networks: BTreeMap<ObjectKey, NetworkSeen>,
     /// Pods that do not have all that they ask for, and why.
     troubled: BTreeMap<ObjectKey, Trouble>,
+    /// Attachments of pods that ended: they are removed until they are gone.
+    leaving: BTreeSet<ObjectKey>,
+    /// Whether a pod is there could not be asked.
+    unasked: bool,
     /// Objects that could not be taken over yet.
     unseen: BTreeSet<ObjectRef>,
     shown: shown::Shown,
@@ -146,6 +150,8 @@ impl Term {
             activity,
             networks: BTreeMap::new(),
             troubled: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            unasked: false,
             unseen: BTreeSet::new(),
             shown,
             grace: Instant::now() + GRACE,
@@ -197,7 +203,11 @@ impl Term {
     pub async fn wait(&mut self, cluster: &mut Cluster, seen: &mut mpsc::Receiver<Seen>) -> bool {
         let show = self.shown.is_due();
         let due = if show { self.show_next } else { Instant::now() + Duration::from_secs(30) };
-        let due = if self.troubled.is_empty() { due } else { due.min(self.retry_next) };
+        let retries = !self.troubled.is_empty()
+            || !self.leaving.is_empty()
+            || self.unasked
+            || !self.unseen.is_empty();
+        let due = if retries { due.min(self.retry_next) } else { due };
         tokio::select! {
             change = seen.recv() => {
                 let Some(change) = change else { return false };

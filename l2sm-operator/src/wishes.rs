@@ -1,12 +1,13 @@
 //! What a pod wants to be attached to, and what of that cannot be, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use l2sm_api::{
     annotation::{Entry, MULTUS_NETWORKS, NETWORKS, interface_names, read_multus, read_networks},
     grpc::v1::entry_problem::Annotation,
     objects::{
-        L2Network,
+        L2Attachment, L2Network,
         field::{ifname_fault, name_fault, namespace_fault, parse_address, parse_station},
         network::{AllowedNamespaces, LabelOperator, LabelSelector},
     },
@@ -95,8 +96,8 @@ impl Place {
     }
 }
 
-/// What `pod` wants, in the order of its annotations.
-pub fn read_wishes(pod: &Pod, around: Surroundings<'_>) -> Wishes {
+/// What `pod`, which has the attachments `held`, wants, in the order of its annotations.
+pub fn read_wishes(pod: &Pod, held: &[&L2Attachment], around: Surroundings<'_>) -> Wishes {
     let mut wishes = Wishes::default();
     if pod.networks.is_none() && pod.multus_networks.is_none() {
         return wishes;
@@ -121,7 +122,13 @@ pub fn read_wishes(pod: &Pod, around: Surroundings<'_>) -> Wishes {
         let ifname = entry.ifname.clone().unwrap_or_else(|| format!("net{}", index + 1));
         let place = Place { multus: true, entry: index };
         match network_of_nad(pod, entry, around) {
-            Ok(None) => {}
+            Ok(None) => {
+                // A running pod keeps what it has: only a NAD that says otherwise takes it away.
+                let has = held.iter().any(|held| held.spec.ifname == ifname);
+                if let Some(why) = nad_fault(pod, entry, around).filter(|_| has) {
+                    wishes.settle(place, ifname, Err(("InvalidNAD", why)));
+                }
+            }
             Ok(Some(key)) => {
                 let settled = usable(&ifname)
                     .and_then(|()| wish(pod, entry, place, ifname.clone(), key, around));
@@ -130,8 +137,9 @@ pub fn read_wishes(pod: &Pod, around: Surroundings<'_>) -> Wishes {
             Err(why) => wishes.settle(place, ifname, Err(why)),
         }
     }
-    let names = interface_names(&multus, &ours);
-    for ((index, entry), name) in ours.iter().enumerate().zip(names) {
+    let found: Vec<_> = ours.iter().map(|entry| find_network(pod, entry, around)).collect();
+    let names = interface_names(&multus, &keep_names(&multus, &ours, &found, held));
+    for (((index, entry), found), name) in ours.iter().enumerate().zip(found).zip(names) {
         let place = Place { multus: false, entry: index };
         let ifname = match name {
             Ok(ifname) => ifname,
@@ -140,11 +148,45 @@ pub fn read_wishes(pod: &Pod, around: Surroundings<'_>) -> Wishes {
                 continue;
             }
         };
-        let found = find_network(pod, entry, around);
         let settled = found.and_then(|key| wish(pod, entry, place, ifname.clone(), key, around));
         wishes.settle(place, ifname, settled);
     }
     wishes
+}
+
+/// `ours`, where an entry without a name whose network the pod is in already has the name that its
+/// interface got there: what stands before it in the annotation may go without it.
+fn keep_names(
+    multus: &[Entry],
+    ours: &[Entry],
+    found: &[Result<ObjectKey, Fault>],
+    held: &[&L2Attachment],
+) -> Vec<Entry> {
+    let theirs = (1..).zip(multus);
+    let theirs =
+        theirs.map(|(number, entry)| entry.ifname.clone().unwrap_or(format!("net{number}")));
+    let mut taken: BTreeSet<String> =
+        theirs.chain(ours.iter().filter_map(|entry| entry.ifname.clone())).collect();
+    let mut named = ours.to_vec();
+    for (entry, found) in named.iter_mut().zip(found).filter(|(entry, _)| entry.ifname.is_none()) {
+        let is_there = |held: &L2Attachment| match found {
+            Ok(network) => held.network() == *network,
+            Err(_unclear) => held.spec.network == entry.name,
+        };
+        let wanted: BTreeSet<_> =
+            entry.ips.iter().filter_map(|text| Some(parse_address(text).ok()?.0)).collect();
+        let there = held.iter().filter(|held| is_there(held) && !taken.contains(&held.spec.ifname));
+        let kept = there.min_by_key(|held| {
+            let has: BTreeSet<_> = held.spec.addresses().iter().map(IpNet::addr).collect();
+            let other = !wanted.is_empty() && has != wanted;
+            (other, held.spec.ifname.len(), held.spec.ifname.as_str())
+        });
+        if let Some(kept) = kept {
+            taken.insert(kept.spec.ifname.clone());
+            entry.ifname = Some(kept.spec.ifname.clone());
+        }
+    }
+    named
 }
 
 /// Reason and words.
@@ -239,6 +281,17 @@ fn network_of_nad(
     }
     // A NAD names a network of its own namespace, unless it says another.
     Ok(Some(ObjectKey::new(text("namespace").unwrap_or(key.namespace), network)))
+}
+
+/// Why it cannot be told what the NAD of an entry of Multus' annotation says.
+fn nad_fault(pod: &Pod, entry: &Entry, around: Surroundings<'_>) -> Option<String> {
+    let namespace = entry.namespace.as_deref().unwrap_or(&pod.key.namespace);
+    let key = ObjectKey::new(namespace, entry.name.as_str());
+    let Some(nad) = around.nads.get(&key) else {
+        return Some(format!("NAD {key} does not exist: the interface stays as it is"));
+    };
+    let why = serde_json::from_str::<Value>(&nad.config).err()?;
+    Some(format!("NAD {key}: spec.config is not JSON: {why}: the interface stays as it is"))
 }
 
 fn is_ours(pod: &Pod, entry: &Entry, around: Surroundings<'_>) -> bool {

@@ -7,6 +7,7 @@ struct Around {
     namespaces: BTreeMap<String, Namespace>,
     nads: BTreeMap<ObjectKey, Nad>,
     compat_lookup: bool,
+    held: Vec<L2Attachment>,
 }
 
 impl Around {
@@ -29,7 +30,19 @@ impl Around {
             namespaces: namespaces.into(),
             nads: BTreeMap::new(),
             compat_lookup: false,
+            held: Vec::new(),
         }
+    }
+
+    /// The pod has an attachment already.
+    fn holds(mut self, ifname: &str, network: &str, ip: &str) -> Self {
+        let held = json!({
+            "apiVersion": "l2sm.l2sm.k8s.local/v1", "kind": "L2Attachment",
+            "metadata": {"name": format!("a-{ifname}"), "namespace": "shop"},
+            "spec": {"network": network, "node": "n1", "pod": "a", "ifname": ifname, "ips": [ip]},
+        });
+        self.held.push(serde_json::from_value(held).unwrap());
+        self
     }
 
     fn nad(mut self, namespace: &str, name: &str, config: &Value) -> Self {
@@ -46,7 +59,8 @@ impl Around {
             multus_networks: multus.map(str::to_owned),
             ..Pod::default()
         };
-        read_wishes(&pod, self.surroundings())
+        let held: Vec<_> = self.held.iter().collect();
+        read_wishes(&pod, &held, self.surroundings())
     }
 
     fn surroundings(&self) -> Surroundings<'_> {
@@ -85,6 +99,30 @@ fn names_and_json_join_networks_of_the_pods_namespace_in_order() {
     for (annotation, expected) in cases {
         assert_eq!(told(&shop().of(Some(annotation), None)), expected, "{annotation}");
     }
+}
+
+#[test]
+fn an_interface_keeps_its_name_when_the_annotation_changes_around_it() {
+    let both = || shop().holds("net1", "red", "10.0.0.1/24").holds("net2", "blue", "10.0.0.2/24");
+    let cases = [
+        ("red,blue", vec!["net1=shop/red", "net2=shop/blue"]),
+        ("blue", vec!["net2=shop/blue"]),
+        ("blue,red", vec!["net2=shop/blue", "net1=shop/red"]),
+        ("blue,blue", vec!["net2=shop/blue", "net1=shop/blue"]),
+        // A name that is asked for goes first.
+        (
+            r#"[{"name":"blue"},{"name":"red","ifname":"net2"}]"#,
+            vec!["net1=shop/blue", "net2=shop/red"],
+        ),
+    ];
+    for (annotation, expected) in cases {
+        assert_eq!(told(&both().of(Some(annotation), None)), expected, "{annotation}");
+    }
+    let gone = both().of(Some("green"), None);
+    assert_eq!(gone.problems[0].ifname.as_deref(), Some("net1"), "the next that is free");
+    let twice = shop().holds("net1", "blue", "10.0.0.1/24").holds("net2", "blue", "10.0.0.2/24");
+    let second = twice.of(Some(r#"[{"name":"blue","ips":["10.0.0.2/24"]}]"#), None);
+    assert_eq!(told(&second), ["net2=shop/blue"], "its addresses say which of two it is");
 }
 
 #[test]
@@ -174,6 +212,25 @@ fn entries_of_multus_are_ours_where_their_nad_is_and_our_names_follow_theirs() {
 }
 
 #[test]
+fn a_pod_keeps_its_interface_when_its_nad_cannot_be_read() {
+    let there = || shop().holds("net1", "blue", "10.0.0.1/24");
+    let broken = || {
+        let key = ObjectKey::new("shop", "to-blue");
+        Nad { key, config: "{".to_owned(), owner: None }
+    };
+    let mut unreadable = there();
+    unreadable.nads.insert(broken().key, broken());
+    for around in [there(), unreadable] {
+        let wishes = around.of(None, Some("to-blue"));
+        let problem = &wishes.problems[0];
+        assert_eq!((problem.ifname.as_deref(), problem.reason), (Some("net1"), "InvalidNAD"));
+    }
+    let bridge = there().nad("shop", "to-blue", &json!({"type": "bridge"}));
+    assert_eq!(bridge.of(None, Some("to-blue")), Wishes::default(), "it is ours no longer");
+    assert_eq!(shop().of(None, Some("to-blue")), Wishes::default(), "Multus says so itself");
+}
+
+#[test]
 fn a_nad_gives_no_entry_into_another_namespaces_network() {
     let config = json!({"type": "l2sm", "network": "secret", "namespace": "lab"});
     let around = Around::new(&[("lab", "secret", json!("Same"))]).nad("shop", "trick", &config);
@@ -190,6 +247,6 @@ fn a_pod_on_the_hosts_network_gets_a_word_and_nothing_else() {
         networks: Some("blue".into()),
         ..Pod::default()
     };
-    let wishes = read_wishes(&pod, shop().surroundings());
+    let wishes = read_wishes(&pod, &[], shop().surroundings());
     assert_eq!((wishes.interfaces.len(), wishes.problems[0].reason), (0, "HostNetwork"));
 }

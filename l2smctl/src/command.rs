@@ -2,12 +2,16 @@
 
 pub(crate) mod apply;
 pub(crate) mod attach;
+pub(crate) mod connectivity;
 pub(crate) mod delete;
 pub(crate) mod describe;
 pub(crate) mod detach;
 pub(crate) mod get;
+pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod status;
+pub(crate) mod uninstall;
+pub(crate) mod version;
 pub(crate) mod wait;
 
 use std::fmt;
@@ -22,7 +26,11 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::agent;
 use crate::client::{Client, Server};
+use crate::cluster::Access;
 use crate::duration;
+
+/// Time for one answer.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What any command may be told, before or after its name.
 #[derive(Debug, clap::Args)]
@@ -41,10 +49,11 @@ pub(crate) struct Common {
     /// Namespace of the objects [default: default].
     #[arg(short, long, global = true, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
-    /// How long to wait for an answer, as in 30s or 1m30s.
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse,
-          default_value = "30s")]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// How long to wait, as in 30s or 1m30s [default: 30s; 5m for a whole cluster].
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
+    timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) logging: Logging,
 }
@@ -113,7 +122,17 @@ impl Common {
         work: impl AsyncFnOnce(&mut Client) -> Result<T> + Send,
     ) -> Result<T> {
         let server = self.server.clone().unwrap_or_else(Server::of_machine);
-        server.with_tls(self.tls.files()).map_err(Misuse)?.with(self.timeout, work)
+        server.with_tls(self.tls.files()).map_err(Misuse)?.with(self.timeout(), work)
+    }
+
+    /// How long to wait for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout_or(ANSWER)
+    }
+
+    /// How long to wait: as long as was said, else for `default`.
+    pub(crate) fn timeout_or(&self, default: Duration) -> Duration {
+        self.timeout.unwrap_or(default)
     }
 
     /// The namespace that was given, else `default`.

@@ -3,6 +3,8 @@
 
 mod agent;
 mod client;
+#[expect(clippy::large_stack_frames, reason = "futures: `cluster::with` has them on the heap")]
+mod cluster;
 mod command;
 mod condition;
 mod duration;
@@ -20,9 +22,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use command::{Common, LogFormat, Logging, Misuse};
 use command::{apply, attach, delete, describe, detach, get, lab as lab_command, status, wait};
+use command::{connectivity, install, uninstall, version};
 
 /// Version and git revision.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (git ", env!("L2SM_GIT_REVISION"), ")");
@@ -36,7 +43,9 @@ Examples:
   l2smctl apply -f blue.yaml                       make the networks of a manifest
   l2smctl wait --for=condition=Ready l2net/blue    until every node has it in its kernel
   l2smctl attach blue --netns /run/netns/web       plug a namespace of this node into a network
-  l2smctl status --socket /run/l2sm/agent.sock     what this node forwards and drops")]
+  l2smctl status --socket /run/l2sm/agent.sock     what this node forwards and drops
+  l2smctl install --wait                           put l2sm on a Kubernetes cluster
+  l2smctl connectivity test                        and try it")]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -55,6 +64,31 @@ enum Command {
     Attach(attach::Args),
     Detach(detach::Args),
     Lab(lab_command::Args),
+    Install(install::Args),
+    Uninstall(uninstall::Args),
+    Connectivity(connectivity::Args),
+    Version(version::Args),
+}
+
+impl Command {
+    /// Whether it works on a cluster.
+    fn knows_clusters(&self) -> bool {
+        match self {
+            Self::Status(_)
+            | Self::Install(_)
+            | Self::Uninstall(_)
+            | Self::Connectivity(_)
+            | Self::Version(_) => true,
+            Self::Apply(_)
+            | Self::Get(_)
+            | Self::Describe(_)
+            | Self::Delete(_)
+            | Self::Wait(_)
+            | Self::Attach(_)
+            | Self::Detach(_)
+            | Self::Lab(_) => false,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -86,6 +120,10 @@ fn answer(error: &clap::Error) -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     let common = &cli.common;
+    if common.access.is_given() && !cli.command.knows_clusters() {
+        let why = "--kubeconfig, --context: this command does not work on a cluster; use kubectl";
+        return Err(Misuse(why.to_owned()).into());
+    }
     match &cli.command {
         Command::Apply(args) => apply::run(args, common),
         Command::Get(args) => get::run(args, common),
@@ -96,6 +134,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Attach(args) => attach::run(args, common),
         Command::Detach(args) => detach::run(args, common),
         Command::Lab(args) => lab_command::run(args),
+        Command::Install(args) => install::run(args, common),
+        Command::Uninstall(args) => uninstall::run(args, common),
+        Command::Connectivity(args) => connectivity::run(args, common),
+        Command::Version(args) => version::run(args, common),
     }
 }
 
@@ -106,16 +148,24 @@ fn command_line() -> clap::Command {
     if is_plugin(&called) { command.bin_name("kubectl l2sm") } else { command }
 }
 
+/// Whether we are kubectl's plugin: then a cluster is meant unless something else is said.
+fn is_kubectls() -> bool {
+    is_plugin(&env::args_os().next().unwrap_or_default())
+}
+
 fn is_plugin(called: &OsStr) -> bool {
     Path::new(called).file_name() == Some(OsStr::new("kubectl-l2sm"))
 }
 
 fn start_logging(logging: &Logging) {
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(logging.log_level).with_writer(std::io::stderr);
+    // The client of the API server logs errors that we say ourselves.
+    let level = logging.log_level;
+    let kubes = if level <= LevelFilter::ERROR { LevelFilter::OFF } else { level };
+    let wanted = Targets::new().with_default(level).with_target("kube_client", kubes);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match logging.log_format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().init(),
+        LogFormat::Text => registry().with(lines.with_filter(wanted)).init(),
+        LogFormat::Json => registry().with(lines.json().with_filter(wanted)).init(),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum AnswerFormat {
     /// Lines for people.
     #[default]
     Table,
-    /// The same: there is nothing that the table leaves out.
+    /// The same with all columns, where the table leaves some out.
     Wide,
     /// JSON.
     Json,

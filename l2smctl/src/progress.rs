@@ -19,11 +19,30 @@ pub(crate) fn step<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T
     }
     let began = Instant::now();
     let result = work();
-    let how = if result.is_ok() { "done in" } else { "failed after" };
+    finish(title, terminal, began, result.is_ok());
+    result
+}
+
+/// As [`step`], of work that waits.
+///
+/// # Errors
+/// Those of `work`.
+pub(crate) async fn step_of<T>(title: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let terminal = io::stderr().is_terminal();
+    if terminal {
+        say::progress(format_args!("{title} ..."));
+    }
+    let began = Instant::now();
+    let result = work.await;
+    finish(title, terminal, began, result.is_ok());
+    result
+}
+
+fn finish(title: &str, terminal: bool, began: Instant, good: bool) {
+    let how = if good { "done in" } else { "failed after" };
     let again = if terminal { "\r\x1b[K" } else { "" };
     let took = began.elapsed().as_secs_f64();
     say::progress(format_args!("{again}{title} ... {how} {took:.1} s\n"));
-    result
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod k8s {
     pub(super) mod definitions;
     pub(super) mod failures;
     pub(super) mod install;
+    pub(super) mod l2smctl;
     pub(super) mod main_job;
     pub(super) mod measures;
     pub(super) mod multus;
@@ -20,7 +21,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use k8s::{addresses, definitions, failures, install, main_job, measures, multus, order, trust};
+use k8s::{
+    addresses, definitions, failures, install, l2smctl, main_job, measures, multus, order, trust,
+};
 use l2sm_tests::k8s::Kubernetes;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -33,6 +36,9 @@ const STORIES: &[(&str, Story)] = &[
     ("the_api_server_accepts_and_refuses_what_l2sm_api_does", definitions::same_verdicts),
     ("a_networks_number_is_fixed", definitions::a_number_is_fixed),
     ("kubectl_knows_our_kinds", definitions::kubectl_knows_our_kinds),
+    ("l2smctl_installs_and_shows_what_the_file_does", l2smctl::installs_and_shows),
+    ("l2smctl_tries_networks", l2smctl::tries_networks),
+    ("l2smctl_refuses_what_would_break_others", l2smctl::refuses),
     ("two_pods_on_two_nodes_reach_each_other", main_job::two_pods_on_two_nodes_reach_each_other),
     ("another_network_sees_nothing", main_job::another_network_sees_nothing),
     ("pods_without_annotation_are_untouched", main_job::pods_without_annotation_are_untouched),
@@ -58,6 +64,7 @@ const STORIES: &[(&str, Story)] = &[
     ("a_kubelet_restarts_and_pods_stay_attached", failures::kubelet_restarted),
     ("a_node_that_is_removed_leaves_the_networks", failures::node_removed),
     ("uninstalling_leaves_nothing", install::uninstalling_leaves_nothing),
+    ("l2smctl_removes_what_it_installs", l2smctl::installs_and_removes),
 ];
 
 fn main() -> ExitCode {
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
     let stories = STORIES.iter().filter(|(name, _)| wanted(name));
     let trials = stories.map(|&(name, story)| {
         let cluster = Arc::clone(&cluster);
-        Trial::test(name, move || tell(story, &cluster))
+        Trial::test(name, move || tell(name, story, &cluster))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     let cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -82,10 +89,13 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn tell(story: Story, cluster: &Mutex<Option<Kubernetes>>) -> Result<(), Failed> {
+fn tell(name: &str, story: Story, cluster: &Mutex<Option<Kubernetes>>) -> Result<(), Failed> {
     let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
     let told = catch_unwind(AssertUnwindSafe(|| story(cluster.get_or_insert_with(Kubernetes::up))));
     told.map_err(|panic| {
+        // What a story prints stands between its name and how it ended: the line that `cargo xtask test`
+        // looks for is made here.
+        println!("\ntest {name} ... FAILED");
         let text = panic.downcast_ref::<String>().map(String::as_str);
         Failed::from(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked"))
     })

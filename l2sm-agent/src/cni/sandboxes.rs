@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use l2sm_api::socket::{PodRecord, pod_record, pods_directory};
+use l2sm_api::socket::{PodRecord, pod_record, pods_directory, releases_directory};
 use l2sm_core::model::ObjectKey;
 use tokio::{
     sync::watch,
@@ -291,17 +291,22 @@ fn read_records(directory: &Path) -> BTreeMap<String, Vec<Recorded>> {
     records
 }
 
-/// Removes the records beside `socket`, with their directory; what was there.
+/// Removes the records and notes beside `socket`, with their directories; what was there.
 ///
 /// # Errors
 /// The file system says no.
-pub(crate) fn remove_records(socket: &Path) -> io::Result<Option<String>> {
-    let directory = pods_directory(socket);
-    match fs::remove_dir_all(&directory) {
-        Ok(()) => Ok(Some(directory.display().to_string())),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(why) => Err(io::Error::new(why.kind(), format!("{}: {why}", directory.display()))),
+pub(crate) fn remove_records(socket: &Path) -> io::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for directory in [pods_directory(socket), releases_directory(socket)] {
+        match fs::remove_dir_all(&directory) {
+            Ok(()) => removed.push(directory.display().to_string()),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => {
+                return Err(io::Error::new(why.kind(), format!("{}: {why}", directory.display())));
+            }
+        }
     }
+    Ok(removed)
 }
 
 /// As the plugin does.

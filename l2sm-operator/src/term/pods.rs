@@ -42,15 +42,15 @@ impl Term {
         due: &BTreeSet<ObjectKey>,
         news: &News,
     ) {
-        if due.is_empty() && news.ended.is_empty() && news.ours.is_empty() {
+        let nothing = due.is_empty() && news.ended.is_empty() && news.ours.is_empty();
+        if nothing && self.leaving.is_empty() && !self.unasked {
             return;
         }
         let by_pod = self.attachments();
         for uid in &news.ended {
-            let held = by_pod.get(uid).map_or(&[][..], Vec::as_slice);
-            self.withdraw(held.iter().map(|held| held.metadata.key()).collect()).await;
+            self.leaving.extend(by_pod.get(uid).into_iter().flatten().map(key_of));
         }
-        self.withdraw_orphans(cluster, &by_pod, news).await;
+        self.find_orphans(cluster, &by_pod, news).await;
         for key in due {
             match cluster.pods.get(key) {
                 Some(pod) => {
@@ -60,6 +60,7 @@ impl Term {
                 None => self.forget(key),
             }
         }
+        self.withdraw_leaving().await;
     }
 
     fn attachments(&self) -> ByPod {
@@ -79,8 +80,8 @@ impl Term {
             nads: &cluster.nads,
             compat_lookup: self.settings.compat_lookup,
         };
-        let wishes = read_wishes(pod, around);
         let refs: Vec<&L2Attachment> = held.iter().map(AsRef::as_ref).collect();
+        let wishes = read_wishes(pod, &refs, around);
         let published = Arc::clone(&self.hub.subscribe().borrow());
         let steps =
             plan_steps(pod, &wishes, &refs, |key| published.plan.attachment_clash(key).is_some());
@@ -92,6 +93,10 @@ impl Term {
         });
         for step in steps {
             match step {
+                // Nobody asks for it again: it is tried until it is gone.
+                Step::Withdraw(key) if pod.stage == Stage::Ended => {
+                    self.leaving.insert(key);
+                }
                 Step::Withdraw(key) => {
                     if !self.withdraw(vec![key]).await {
                         // What takes its place would have its name.
@@ -110,6 +115,16 @@ impl Term {
         }
         problems.sort_by_key(|problem| problem.place);
         self.tell(pod, problems);
+    }
+
+    /// Removes the attachments of pods that ended; what fails is tried again.
+    async fn withdraw_leaving(&mut self) {
+        for key in std::mem::take(&mut self.leaving) {
+            // One by one: what is refused for one stands in no other's way.
+            if !self.withdraw(vec![key.clone()]).await {
+                self.leaving.insert(key);
+            }
+        }
     }
 
     /// Makes one attachment; the result is what stands in its way.
@@ -166,10 +181,11 @@ impl Term {
         }
     }
 
-    /// Removes attachments whose pod no watch shows: the API server is asked first, for the watch may
-    /// be behind.
-    async fn withdraw_orphans(&mut self, cluster: &Cluster, by_pod: &ByPod, news: &News) {
-        if news.ours.is_empty() && self.unseen.is_empty() {
+    /// Has attachments leave whose pod no watch shows: the API server is asked first, for the watch
+    /// may be behind.
+    async fn find_orphans(&mut self, cluster: &Cluster, by_pod: &ByPod, news: &News) {
+        let unasked = std::mem::take(&mut self.unasked);
+        if news.ours.is_empty() && self.unseen.is_empty() && !unasked {
             return;
         }
         let live: BTreeSet<_> = cluster.pods.values().map(|pod| pod.runtime_uid.as_str()).collect();
@@ -188,10 +204,11 @@ impl Term {
             };
             match api.get_metadata_opt(pod).await {
                 Ok(Some(found)) if wants(&found) => {}
-                Ok(_) => {
-                    self.withdraw(held.iter().map(|held| held.metadata.key()).collect()).await;
+                Ok(_) => self.leaving.extend(held.iter().map(key_of)),
+                Err(why) => {
+                    warn!(%why, namespace, pod, "cannot ask for a pod");
+                    self.unasked = true;
                 }
-                Err(why) => warn!(%why, namespace, pod, "cannot ask for a pod"),
             }
         }
     }
@@ -260,6 +277,10 @@ fn clashes(interfaces: &[Interface], held: &[&L2Attachment], plan: &Plan) -> Vec
         })
     };
     chosen.filter_map(problem).collect()
+}
+
+fn key_of(held: &Arc<L2Attachment>) -> ObjectKey {
+    held.metadata.key()
 }
 
 /// What waits for the API server alone.

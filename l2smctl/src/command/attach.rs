@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
         pod: args.netns.label(),
         ..Attach::default()
     };
-    let attached = agent::attach(common.socket(), request, common.timeout)?;
+    let attached = agent::attach(common.socket(), request, common.timeout())?;
     args.output.show(&attached, table(&attached))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
         container_id: None,
     };
     let netns = request.netns.clone();
-    let removed = agent::detach(common.socket(), request, common.timeout)?;
+    let removed = agent::detach(common.socket(), request, common.timeout())?;
     if removed.is_empty() {
         say::progress(format_args!("{netns} is not attached to {}\n", args.network));
     }

@@ -1,49 +1,84 @@
 //! `l2smctl status`: the controller and its nodes; or, on a node, what its agent does.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use l2sm_api::grpc::v1::{NodeStatus, StatusReply};
 use l2sm_api::socket::Status;
 use serde_json::{Value, json};
 
-use super::Common;
+use super::{Common, Misuse};
 use crate::agent;
 use crate::client::Unreachable;
+use crate::cluster::{self, Access, PATIENCE};
 use crate::output::AnswerFormat;
 use crate::output::table::Table;
 
-/// Show the state of the controller and its nodes, or of this node.
+/// How often a cluster is looked at with `--wait`.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Show the state of a cluster, of a controller and its nodes, or of this node.
 ///
-/// The controller: which nodes follow it, and how far behind they are. A node (with --socket, or
-/// where no controller answers): what it forwards, and what it drops and why.
+/// A cluster (with --kubeconfig, --context or --wait; as `kubectl l2sm status`; where no controller
+/// answers): operator, agents, and of each node version, fast path and conditions. The controller:
+/// which nodes follow it, and how far behind they are. A node (with --socket, or where no controller
+/// answers): what it forwards, and what it drops and why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   l2smctl status
+  l2smctl status --context staging --wait
   l2smctl --server lab status
   l2smctl status --socket /run/l2sm-lab/n1/agent.sock")]
 pub(crate) struct Args {
     /// How to show it.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: AnswerFormat,
+    /// Wait until the cluster's operator and every node are ready.
+    #[arg(long)]
+    wait: bool,
 }
 
-/// Shows the controller's state, else the node's.
+/// Shows the state of a cluster, a controller or a node.
 pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
+    let cluster = common.access.is_given() || args.wait || crate::is_kubectls();
+    let elsewhere = common.server.is_some() || common.socket.is_some();
+    if cluster && elsewhere && (common.access.is_given() || args.wait) {
+        let why =
+            "--server, --socket: expected no cluster's option (--kubeconfig, --context, --wait)";
+        return Err(Misuse(why.to_owned()).into());
+    }
+    if cluster && !elsewhere {
+        return show_cluster(args, common);
+    }
     if common.socket.is_some() {
         return show_node(args, common);
     }
     match common.with(async |client| client.status().await) {
         Ok(reply) => show_controller(args, &reply),
-        Err(error) if may_ask_agent(common, &error) => show_node(args, common),
+        Err(error) if common.server.is_some() || !error.is::<Unreachable>() => Err(error),
+        Err(_unreachable) if common.socket().exists() => show_node(args, common),
+        Err(_unreachable) if Access::is_found() => show_cluster(args, common),
         Err(error) => Err(error),
     }
 }
 
-/// Whether this is a node without a controller of its own, and the user named none.
-fn may_ask_agent(common: &Common, error: &anyhow::Error) -> bool {
-    common.server.is_none() && error.is::<Unreachable>() && common.socket().exists()
+/// Exit code 1 when something is not as it should be.
+fn show_cluster(args: &Args, common: &Common) -> Result<ExitCode> {
+    let deadline = Instant::now() + common.timeout_or(PATIENCE);
+    let report = cluster::with(common, async |client| {
+        loop {
+            let report = Box::pin(cluster::status::look(client)).await?;
+            if report.obstacle().is_none() || !args.wait || Instant::now() >= deadline {
+                return Ok(report);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })?;
+    args.output.show(&report, report.text(args.output == AnswerFormat::Wide))?;
+    let well = report.obstacle().is_none();
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn show_controller(args: &Args, reply: &StatusReply) -> Result<ExitCode> {
@@ -52,7 +87,7 @@ fn show_controller(args: &Args, reply: &StatusReply) -> Result<ExitCode> {
 }
 
 fn show_node(args: &Args, common: &Common) -> Result<ExitCode> {
-    let status = agent::status(common.socket(), common.timeout)?;
+    let status = agent::status(common.socket(), common.timeout())?;
     args.output.show(&status, node_text(&status))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -70,7 +70,7 @@ impl FromStr for Goal {
 /// Waits for each object in turn; the time is for all together.
 pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
     let targets = targets(args)?;
-    let deadline = Instant::now() + common.timeout;
+    let deadline = Instant::now() + common.timeout();
     common.with(async |client| {
         let mut waiting = objects(client, common, targets).await?;
         while let Some((kind, name)) = waiting.front() {

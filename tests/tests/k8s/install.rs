@@ -59,6 +59,11 @@ pub(crate) fn uninstalling_leaves_nothing(cluster: &Kubernetes) {
         cluster.kubectl(&arguments.replace("deploy/", &format!("{}/", deploy().display())));
     }
 
+    nothing_is_left(cluster);
+}
+
+/// Neither on the nodes nor at the API server is anything of ours.
+pub(crate) fn nothing_is_left(cluster: &Kubernetes) {
     for node in cluster.nodes() {
         let left = node.machine.run("sh", &["-c", LEFT]).expect("it runs");
         assert_eq!(left, "", "left on {}", node.machine.name());
