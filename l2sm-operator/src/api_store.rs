@@ -115,16 +115,13 @@ impl ApiStore {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
-        if !self.permit.holds() {
-            let why =
-                "cannot write: the lease could not be renewed, the API server does not answer";
-            return Err(StoreError::Away(why.to_owned()));
-        }
         let mut completed = Vec::new();
         for (key, json) in &batch.put {
+            check_permit(&self.permit)?;
             completed.extend(self.put(key, json).await?);
         }
         for key in &batch.remove {
+            check_permit(&self.permit)?;
             self.remove(key).await?;
         }
         Ok(completed)
@@ -225,6 +222,8 @@ impl ApiStore {
             },
             "spec": node.spec,
         });
+        // Reading the node took its time.
+        check_permit(&self.permit)?;
         let api = self.api(Kind::L2Node, "");
         let parameters = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&patch);
@@ -297,6 +296,15 @@ impl Store for ApiStore {
         let runtime = self.runtime.clone();
         runtime.block_on(Box::pin(self.write(batch)))
     }
+}
+
+/// Each request of a batch takes its time: the permit may end between two.
+fn check_permit(permit: &Permit) -> Result<(), StoreError> {
+    if permit.holds() {
+        return Ok(());
+    }
+    let why = "cannot write: the term is over, or the lease could not be renewed";
+    Err(StoreError::Away(why.to_owned()))
 }
 
 /// A VTEP address is one of the Node's own, or in a range that the administrator named.

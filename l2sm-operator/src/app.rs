@@ -95,12 +95,13 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> a
     info!(version = VERSION, listen = %options.listen, namespace = options.namespace, "started");
     let (standing_to, standing) = watch::channel(Standing::Standby(None));
     let permit = if options.leader_election { Permit::default() } else { Permit::forever() };
+    let release = CancellationToken::new();
     let contending = tokio::spawn(elect(
         client.clone(),
         options.clone(),
         standing_to,
         permit.clone(),
-        stop.clone(),
+        release.clone(),
     ));
     let seen = crate::watch::start(&client);
     let mut app = App {
@@ -117,6 +118,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> a
     };
     let ended = app.follow_standing().await;
     app.stop.cancel();
+    // Only now: nothing of the term is under way any more when another one takes the Lease.
+    release.cancel();
     contending.await.context("the election ended")?;
     ended
 }
@@ -183,13 +186,19 @@ impl App {
     async fn serve_term(&mut self, epoch: u64) -> anyhow::Result<()> {
         let mut term = Term::begin(
             self.client.clone(),
-            self.permit.clone(),
+            self.permit.of_term(),
             self.options.settings.clone(),
             epoch,
             &mut self.cluster,
             Arc::clone(&self.metrics),
         )
         .await?;
+        let ended = self.follow_term(&mut term, epoch).await;
+        term.end().await;
+        ended
+    }
+
+    async fn follow_term(&mut self, term: &mut Term, epoch: u64) -> anyhow::Result<()> {
         let authority = Arc::clone(&self.authority.borrow());
         authority.publish(&self.client, &self.options.namespace).await?;
         term.step(&mut self.cluster).await;
@@ -205,6 +214,13 @@ impl App {
             .add_service(BootstrapServer::new(bootstrap));
         let server = self.serve(routes, streams, stop.clone()).await?;
         info!(epoch, "serving");
+        let ended = self.take_steps(term, epoch).await;
+        stop.cancel();
+        server.await.context("the server ended")?;
+        ended
+    }
+
+    async fn take_steps(&mut self, term: &mut Term, epoch: u64) -> anyhow::Result<()> {
         while self.holds(epoch) {
             term.step(&mut self.cluster).await;
             tokio::select! {
@@ -215,9 +231,6 @@ impl App {
                 }
             }
         }
-        stop.cancel();
-        server.await.context("the server ended")?;
-        term.end();
         Ok(())
     }
 
