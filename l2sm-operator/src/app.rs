@@ -17,7 +17,7 @@ use l2sm_controller::{
 };
 use time::OffsetDateTime;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::{
@@ -28,7 +28,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    bootstrap::BootstrapService,
+    bootstrap::{self, BootstrapService},
     cluster::Cluster,
     lease::{Candidate, Permit, Standing, contend},
     metrics::{self, Metrics},
@@ -204,14 +204,15 @@ impl App {
         term.step(&mut self.cluster).await;
         let stop = self.stop.child_token();
         let streams = TaskTracker::new();
-        let bootstrap = BootstrapService {
+        let signing = BootstrapService {
             client: self.client.clone(),
             account: self.options.agent_account.clone(),
             authority: self.authority.clone(),
+            reviews: Arc::new(Semaphore::new(bootstrap::REVIEWS)),
             metrics: Arc::clone(&self.metrics),
         };
         let routes = follow_routes(Arc::clone(&term.hub), &streams, &stop)
-            .add_service(BootstrapServer::new(bootstrap));
+            .add_service(BootstrapServer::new(signing));
         let server = self.serve(routes, streams, stop.clone()).await?;
         info!(epoch, "serving");
         let ended = self.take_steps(term, epoch).await;

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use k8s_openapi::api::{
@@ -12,7 +13,10 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 use l2sm_api::grpc::v1::{SignReply, SignRequest, bootstrap_server::Bootstrap};
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
@@ -20,6 +24,10 @@ use crate::{metrics::Metrics, trust::Authority};
 
 /// Whom a token must be for.
 const AUDIENCE: &str = "l2sm";
+/// Tokens that are reviewed at a time: anybody may send one.
+pub const REVIEWS: usize = 16;
+/// How long a token waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
 /// Longest token, bytes.
 const TOKEN_MAX: usize = 16 << 10;
 
@@ -32,6 +40,8 @@ pub struct BootstrapService {
     pub account: String,
     /// The authority.
     pub authority: watch::Receiver<Arc<Authority>>,
+    /// Turns of [`REVIEWS`].
+    pub reviews: Arc<Semaphore>,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -60,6 +70,9 @@ impl BootstrapService {
             Status::unauthenticated(format!("the token is refused: {why}"))
         };
         check_length(&token).map_err(refuse)?;
+        let Ok(Ok(_turn)) = timeout(TURN, self.reviews.acquire()).await else {
+            return Err(Status::unavailable("too many tokens wait to be reviewed: try again"));
+        };
         let review = TokenReview {
             spec: TokenReviewSpec { token, audiences: Some(vec![AUDIENCE.to_owned()]) },
             ..TokenReview::default()
