@@ -18,7 +18,7 @@ use tonic::{
 use crate::{
     hub::Hub,
     incoming,
-    service::{DataplaneService, ObjectsService, permit_admin},
+    service::{DataplaneService, ObjectsService, permit_admin, permit_somebody},
     tls::ServerTls,
 };
 
@@ -131,5 +131,6 @@ impl Listener {
 /// What agents are served from `hub` until `stop`; their streams are tasks of `streams`.
 pub fn follow_routes(hub: Arc<Hub>, streams: &TaskTracker, stop: &CancellationToken) -> Routes {
     let dataplane = DataplaneService::new(hub, streams.clone(), stop.clone());
-    Routes::new(DataplaneServer::new(dataplane).max_decoding_message_size(REQUEST_MAX))
+    let dataplane = DataplaneServer::new(dataplane).max_decoding_message_size(REQUEST_MAX);
+    Routes::new(InterceptedService::new(dataplane, permit_somebody))
 }

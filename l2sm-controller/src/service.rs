@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use crate::refusal::Refusal;
 
 pub use self::{
-    access::{Access, Peer, permit_admin},
+    access::{Access, Peer, permit_admin, permit_somebody},
     dataplane::DataplaneService,
     objects::ObjectsService,
 };

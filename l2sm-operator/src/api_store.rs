@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -32,25 +32,46 @@ pub const MANAGER: &str = "l2sm-operator";
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(5);
 
-/// Versions of objects that were written here: what the watch shows of older ones is old news.
+/// What was written here, until the watch shows the end of it.
 #[derive(Clone, Debug, Default)]
-pub struct Written(Arc<Mutex<BTreeMap<String, u64>>>);
+pub struct Written(Arc<Mutex<Held>>);
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Versions by UID: what the watch shows of older ones is old news.
+    versions: BTreeMap<String, u64>,
+    /// UID and spec of nodes, by name: the same is not written again.
+    nodes: BTreeMap<String, (String, L2NodeSpec)>,
+}
 
 impl Written {
     /// Whether a version of the object `uid` is older than what was written.
     pub fn is_old(&self, uid: &str, version: u64) -> bool {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.get(uid).is_some_and(|written| version < *written)
+        self.held().versions.get(uid).is_some_and(|written| version < *written)
     }
 
     /// The watch has seen the end of the object `uid`.
     pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        let mut held = self.held();
+        held.versions.remove(uid);
+        held.nodes.retain(|_, (node, _)| node != uid);
     }
 
     fn note(&self, uid: &str, version: u64) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(uid.to_owned(), version);
+        self.held().versions.insert(uid.to_owned(), version);
+    }
+
+    fn note_node(&self, name: &str, uid: &str, spec: &L2NodeSpec) {
+        self.held().nodes.insert(name.to_owned(), (uid.to_owned(), spec.clone()));
+    }
+
+    /// Whether a node stands there with that spec.
+    fn has_node(&self, name: &str, spec: &L2NodeSpec) -> bool {
+        self.held().nodes.get(name).is_some_and(|(_, held)| held == spec)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,7 +85,6 @@ pub struct ApiStore {
     vtep_cidrs: Vec<IpNet>,
     contents: Contents,
     uids: BTreeMap<String, String>,
-    nodes: BTreeMap<String, L2NodeSpec>,
 }
 
 /// What a term begins with.
@@ -91,7 +111,7 @@ impl ApiStore {
         objects: Vec<Object>,
     ) -> Result<Self, StoreError> {
         let mut last_vni = 0;
-        let (mut rows, mut uids, mut nodes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut rows, mut uids) = (Vec::new(), BTreeMap::new());
         for mut object in objects {
             let key = reference(&object).to_string();
             "1".clone_into(&mut object.metadata_mut().resource_version);
@@ -101,7 +121,7 @@ impl ApiStore {
                 last_vni = last_vni.max(vni.filter(|vni| *vni > VNI_CHOSEN_MAX).unwrap_or(0));
             }
             if let Object::L2Node(node) = &object {
-                nodes.insert(node.metadata.name.clone(), node.spec.clone());
+                written.note_node(&node.metadata.name, &node.metadata.uid, &node.spec);
             }
             let json = object
                 .to_json()
@@ -111,20 +131,17 @@ impl ApiStore {
         let meta = Meta { source: ground.source, epoch: ground.epoch, revision: 1, last_vni };
         let contents = Contents { meta, objects: rows };
         let (runtime, vtep_cidrs) = (Handle::current(), ground.vtep_cidrs);
-        Ok(Self { client, runtime, permit, written, vtep_cidrs, contents, uids, nodes })
+        Ok(Self { client, runtime, permit, written, vtep_cidrs, contents, uids })
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<Vec<Object>, StoreError> {
-        if !self.permit.holds() {
-            let why =
-                "cannot write: the lease could not be renewed, the API server does not answer";
-            return Err(StoreError::Away(why.to_owned()));
-        }
         let mut completed = Vec::new();
         for (key, json) in &batch.put {
+            check_permit(&self.permit)?;
             completed.extend(self.put(key, json).await?);
         }
         for key in &batch.remove {
+            check_permit(&self.permit)?;
             self.remove(key).await?;
         }
         Ok(completed)
@@ -202,7 +219,7 @@ impl ApiStore {
     /// Writes what is new of a node: its status is written with all the others.
     async fn put_node(&mut self, key: &str, node: L2Node) -> Result<Option<Object>, StoreError> {
         let name = node.metadata.name.clone();
-        if self.nodes.get(&name) == Some(&node.spec) {
+        if self.written.has_node(&name, &node.spec) {
             return Ok(None);
         }
         let nodes: Api<ApiNode> = Api::all(self.client.clone());
@@ -225,13 +242,15 @@ impl ApiStore {
             },
             "spec": node.spec,
         });
+        // Reading the node took its time.
+        check_permit(&self.permit)?;
         let api = self.api(Kind::L2Node, "");
         let parameters = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&patch);
         let patched = api.patch(&name, &parameters, &patch);
         let patched = request("write", key, patched).await?;
         let completed = self.completed(key, Kind::L2Node, patched)?;
-        self.nodes.insert(name, node.spec.clone());
+        self.written.note_node(&name, &completed.metadata().uid, &node.spec);
         // Its status here is what the agent said, not what is shown there.
         let Object::L2Node(stored) = completed else { return Ok(None) };
         Ok(Some(Object::L2Node(Box::new(L2Node { status: node.status, ..*stored }))))
@@ -257,12 +276,10 @@ impl ApiStore {
             Err(_late) => return Err(late("delete", key)),
         }
         if let Some(uid) = uid {
+            self.written.forget(&uid);
             self.written.note(&uid, u64::MAX);
         }
         drop(self.uids.remove(key));
-        if kind == Kind::L2Node {
-            drop(self.nodes.remove(&at.name));
-        }
         Ok(())
     }
 
@@ -297,6 +314,15 @@ impl Store for ApiStore {
         let runtime = self.runtime.clone();
         runtime.block_on(Box::pin(self.write(batch)))
     }
+}
+
+/// Each request of a batch takes its time: the permit may end between two.
+fn check_permit(permit: &Permit) -> Result<(), StoreError> {
+    if permit.holds() {
+        return Ok(());
+    }
+    let why = "cannot write: the term is over, or the lease could not be renewed";
+    Err(StoreError::Away(why.to_owned()))
 }
 
 /// A VTEP address is one of the Node's own, or in a range that the administrator named.

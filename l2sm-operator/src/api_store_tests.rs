@@ -28,6 +28,28 @@ fn a_vtep_address_is_the_nodes_own_or_in_a_named_range() {
 }
 
 #[test]
+fn a_node_whose_end_was_seen_is_written_again() {
+    let (written, n1) = (Written::default(), node(&["192.0.2.1"]));
+    written.note_node("n1", "u1", &n1.spec);
+    assert!(written.has_node("n1", &n1.spec));
+    written.forget("u0");
+    assert!(written.has_node("n1", &n1.spec), "another one of that name has ended");
+    written.forget("u1");
+    assert!(!written.has_node("n1", &n1.spec));
+}
+
+#[test]
+fn nothing_is_written_after_the_term() {
+    let process = Permit::forever();
+    let (ended, next) = (process.of_term(), process.of_term());
+    assert!(check_permit(&ended).is_ok());
+    ended.end();
+    assert!(matches!(check_permit(&ended), Err(StoreError::Away(_))));
+    assert!(check_permit(&next).is_ok(), "the next term is its own");
+    assert!(check_permit(&Permit::default()).is_err());
+}
+
+#[test]
 fn keys_of_a_store_are_split_again() {
     for kind in Kind::ALL {
         let namespace = if kind.is_namespaced() { "shop" } else { "" };

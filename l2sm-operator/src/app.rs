@@ -17,7 +17,7 @@ use l2sm_controller::{
 };
 use time::OffsetDateTime;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::{
@@ -28,7 +28,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    bootstrap::BootstrapService,
+    bootstrap::{self, BootstrapService},
     cluster::Cluster,
     lease::{Candidate, Permit, Standing, contend},
     metrics::{self, Metrics},
@@ -95,12 +95,13 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> a
     info!(version = VERSION, listen = %options.listen, namespace = options.namespace, "started");
     let (standing_to, standing) = watch::channel(Standing::Standby(None));
     let permit = if options.leader_election { Permit::default() } else { Permit::forever() };
+    let release = CancellationToken::new();
     let contending = tokio::spawn(elect(
         client.clone(),
         options.clone(),
         standing_to,
         permit.clone(),
-        stop.clone(),
+        release.clone(),
     ));
     let seen = crate::watch::start(&client);
     let mut app = App {
@@ -117,6 +118,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> a
     };
     let ended = app.follow_standing().await;
     app.stop.cancel();
+    // Only now: nothing of the term is under way any more when another one takes the Lease.
+    release.cancel();
     contending.await.context("the election ended")?;
     ended
 }
@@ -183,28 +186,42 @@ impl App {
     async fn serve_term(&mut self, epoch: u64) -> anyhow::Result<()> {
         let mut term = Term::begin(
             self.client.clone(),
-            self.permit.clone(),
+            self.permit.of_term(),
             self.options.settings.clone(),
             epoch,
             &mut self.cluster,
             Arc::clone(&self.metrics),
         )
         .await?;
+        let ended = self.follow_term(&mut term, epoch).await;
+        term.end().await;
+        ended
+    }
+
+    async fn follow_term(&mut self, term: &mut Term, epoch: u64) -> anyhow::Result<()> {
         let authority = Arc::clone(&self.authority.borrow());
         authority.publish(&self.client, &self.options.namespace).await?;
         term.step(&mut self.cluster).await;
         let stop = self.stop.child_token();
         let streams = TaskTracker::new();
-        let bootstrap = BootstrapService {
+        let signing = BootstrapService {
             client: self.client.clone(),
             account: self.options.agent_account.clone(),
             authority: self.authority.clone(),
+            reviews: Arc::new(Semaphore::new(bootstrap::REVIEWS)),
             metrics: Arc::clone(&self.metrics),
         };
         let routes = follow_routes(Arc::clone(&term.hub), &streams, &stop)
-            .add_service(BootstrapServer::new(bootstrap));
+            .add_service(BootstrapServer::new(signing));
         let server = self.serve(routes, streams, stop.clone()).await?;
         info!(epoch, "serving");
+        let ended = self.take_steps(term, epoch).await;
+        stop.cancel();
+        server.await.context("the server ended")?;
+        ended
+    }
+
+    async fn take_steps(&mut self, term: &mut Term, epoch: u64) -> anyhow::Result<()> {
         while self.holds(epoch) {
             term.step(&mut self.cluster).await;
             tokio::select! {
@@ -215,9 +232,6 @@ impl App {
                 }
             }
         }
-        stop.cancel();
-        server.await.context("the server ended")?;
-        term.end();
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use k8s_openapi::api::{
@@ -10,13 +11,12 @@ use k8s_openapi::api::{
     core::v1::Pod,
 };
 use kube::{Api, Client, api::PostParams};
-use l2sm_api::grpc::{
-    tls::{Identity, Role},
-    v1::{SignReply, SignRequest, bootstrap_server::Bootstrap},
-};
-use l2sm_controller::service::{Access, Peer};
+use l2sm_api::grpc::v1::{SignReply, SignRequest, bootstrap_server::Bootstrap};
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
@@ -24,6 +24,10 @@ use crate::{metrics::Metrics, trust::Authority};
 
 /// Whom a token must be for.
 const AUDIENCE: &str = "l2sm";
+/// Tokens that are reviewed at a time: anybody may send one.
+pub const REVIEWS: usize = 16;
+/// How long a token waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
 /// Longest token, bytes.
 const TOKEN_MAX: usize = 16 << 10;
 
@@ -36,6 +40,8 @@ pub struct BootstrapService {
     pub account: String,
     /// The authority.
     pub authority: watch::Receiver<Arc<Authority>>,
+    /// Turns of [`REVIEWS`].
+    pub reviews: Arc<Semaphore>,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -43,13 +49,9 @@ pub struct BootstrapService {
 #[tonic::async_trait]
 impl Bootstrap for BootstrapService {
     async fn sign(&self, request: Request<SignRequest>) -> Result<Response<SignReply>, Status> {
-        let peer = request.extensions().get::<Peer>().cloned();
         let SignRequest { token, csr } = request.into_inner();
-        let node = if token.is_empty() {
-            node_of_peer(peer.as_ref())?
-        } else {
-            self.node_of_token(token).await?
-        };
+        // A certificate is no reason for another one: of a node that is gone it would never end.
+        let node = self.node_of_token(token).await?;
         let authority = Arc::clone(&self.authority.borrow());
         let certificate = authority.sign_node(&csr, &node, OffsetDateTime::now_utc());
         let certificate =
@@ -67,9 +69,10 @@ impl BootstrapService {
             warn!("a token is refused: {why}");
             Status::unauthenticated(format!("the token is refused: {why}"))
         };
-        if token.len() > TOKEN_MAX {
-            return Err(refuse("it is too long".to_owned()));
-        }
+        check_length(&token).map_err(refuse)?;
+        let Ok(Ok(_turn)) = timeout(TURN, self.reviews.acquire()).await else {
+            return Err(Status::unavailable("too many tokens wait to be reviewed: try again"));
+        };
         let review = TokenReview {
             spec: TokenReviewSpec { token, audiences: Some(vec![AUDIENCE.to_owned()]) },
             ..TokenReview::default()
@@ -101,6 +104,14 @@ impl BootstrapService {
     }
 }
 
+fn check_length(token: &str) -> Result<(), String> {
+    match token.len() {
+        0 => Err("there is none".to_owned()),
+        length if length > TOKEN_MAX => Err("it is too long".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 /// The pod to which a token is bound.
 #[derive(Debug, PartialEq, Eq)]
 struct BoundPod {
@@ -124,14 +135,6 @@ fn bound_pod(user: &UserInfo, account: &str) -> Result<BoundPod, String> {
     match (pod, uid) {
         (Some(name), Some(uid)) => Ok(BoundPod { namespace, name, uid }),
         _ => Err("it is bound to no pod; expected a projected token".to_owned()),
-    }
-}
-
-/// The node that the caller's certificate names.
-fn node_of_peer(peer: Option<&Peer>) -> Result<String, Status> {
-    match peer.map(|peer| &peer.access) {
-        Some(Access::Proven(Identity { role: Role::Node, name })) => Ok(name.clone()),
-        _ => Err(Status::unauthenticated("a token is required, or a node's certificate")),
     }
 }
 

@@ -77,13 +77,28 @@ pub struct Serving {
 
 /// Until when this process may write: it says so itself, whatever the API server is doing.
 #[derive(Clone, Debug, Default)]
-pub struct Permit(Arc<Mutex<Option<Instant>>>);
+pub struct Permit {
+    until: Arc<Mutex<Option<Instant>>>,
+    /// The term that it is for has ended.
+    over: CancellationToken,
+}
 
 impl Permit {
     /// Whether it may write now.
     pub fn holds(&self) -> bool {
-        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.over.is_cancelled() && until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The same for one term: it ends with [`Self::end`] at the latest.
+    #[must_use]
+    pub fn of_term(&self) -> Self {
+        Self { until: Arc::clone(&self.until), over: CancellationToken::new() }
+    }
+
+    /// The term is over: nothing more is written in it.
+    pub fn end(&self) {
+        self.over.cancel();
     }
 
     /// One that holds for as long as the process lives: where there is no election.
@@ -94,7 +109,7 @@ impl Permit {
     }
 
     fn set(&self, until: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 }
 

@@ -21,6 +21,7 @@ use l2sm_core::model::ObjectKey;
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::Instant,
 };
 use tracing::{info, warn};
@@ -76,6 +77,7 @@ pub struct Term {
     metrics: Arc<Metrics>,
     writes: mpsc::UnboundedSender<Write>,
     failures: mpsc::UnboundedReceiver<String>,
+    writing: JoinHandle<()>,
     activity: watch::Receiver<u64>,
     networks: BTreeMap<ObjectKey, NetworkSeen>,
     /// Pods that do not have all that they ask for, and why.
@@ -126,7 +128,7 @@ impl Term {
             ApiStore::new(client.clone(), permit.clone(), written.clone(), ground, objects)?;
         let hub = tokio::task::spawn_blocking(|| Hub::open(Box::new(store))).await??;
         let hub = Arc::new(hub.of_operator());
-        let (writes, failures) =
+        let (writes, failures, writing) =
             writer::start(client.clone(), permit.clone(), Arc::clone(&metrics));
         let activity = hub.activity();
         // Everything is news to a new holder.
@@ -147,6 +149,7 @@ impl Term {
             metrics,
             writes,
             failures,
+            writing,
             activity,
             networks: BTreeMap::new(),
             troubled: BTreeMap::new(),
@@ -320,9 +323,17 @@ impl Term {
         self.metrics.pods_waiting.store(number(self.troubled.len()), Ordering::Relaxed);
     }
 
-    /// The term is over.
-    pub fn end(self) {
-        info!(epoch = self.hub.epoch(), "the term is over");
+    /// Ends the term: nothing more is written, and what is under way is waited for.
+    pub async fn end(self) {
+        let Self { hub, permit, writes, failures, writing, .. } = self;
+        permit.end();
+        drop((writes, failures));
+        if let Err(why) = writing.await {
+            warn!(%why, "the writer failed");
+        }
+        // A commit holds the hub until it is done.
+        drop(on_hub(&hub, Hub::catalog).await);
+        info!(epoch = hub.epoch(), "the term is over");
     }
 }
 

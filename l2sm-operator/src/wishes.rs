@@ -332,7 +332,9 @@ fn wish(
         let message = format!("network '{name}' in namespace '{namespace}' is being deleted");
         return Err(("NetworkDeleting", message));
     }
-    if !lets_in(network, pod, around) {
+    // The look-up over all namespaces finds networks that let nobody in: it is upstream's.
+    let looked_up = around.compat_lookup && !place.multus && entry.namespace.is_none();
+    if !looked_up && !lets_in(network, pod, around) {
         let message = format!(
             "network '{name}' in namespace '{namespace}' does not let pods of namespace '{}' in: see its spec.allowedNamespaces",
             pod.key.namespace
@@ -351,7 +353,7 @@ fn wish(
 
 /// Whether a network lets pods of the pod's namespace in.
 fn lets_in(network: &L2Network, pod: &Pod, around: Surroundings<'_>) -> bool {
-    if network.metadata.namespace == pod.key.namespace || around.compat_lookup {
+    if network.metadata.namespace == pod.key.namespace {
         return true;
     }
     match &network.spec.allowed_namespaces {

@@ -192,6 +192,14 @@ fn upstreams_lookup_finds_the_one_network_of_a_name() {
     around.compat_lookup = true;
     assert_eq!(told(&around.of(Some("blue"), None)), ["net1=lab/blue"]);
     assert_eq!(around.of(Some("red"), None).problems[0].reason, "NetworkAmbiguous");
+    let named = around.of(Some(r#"[{"name":"blue","namespace":"lab"}]"#), None);
+    assert_eq!(named.problems[0].reason, "NetworkNotAllowed", "a bare name alone is looked up");
+    let nad = around.nad(
+        "shop",
+        "trick",
+        &json!({"type": "l2sm", "network": "blue", "namespace": "lab"}),
+    );
+    assert_eq!(nad.of(None, Some("trick")).problems[0].reason, "NetworkNotAllowed");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use l2sm_controller::catalog::ObjectRef;
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::{debug, warn};
 
@@ -111,15 +111,16 @@ impl Write {
     }
 }
 
-/// Starts to write. The second channel tells the subjects of what could not be written.
+/// Starts to write. The second channel tells the subjects of what could not be written. The task ends
+/// once the first is closed, and nothing is under way.
 pub fn start(
     client: Client,
     permit: Permit,
     metrics: Arc<Metrics>,
-) -> (mpsc::UnboundedSender<Write>, mpsc::UnboundedReceiver<String>) {
+) -> (mpsc::UnboundedSender<Write>, mpsc::UnboundedReceiver<String>, JoinHandle<()>) {
     let (writes, waiting) = mpsc::unbounded_channel();
     let (failed, failures) = mpsc::unbounded_channel();
-    drop(tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let done = UnboundedReceiverStream::new(waiting).for_each_concurrent(AT_A_TIME, |write| {
             let (client, permit, failed) = (client.clone(), permit.clone(), failed.clone());
             let metrics = Arc::clone(&metrics);
@@ -132,8 +133,8 @@ pub fn start(
             }
         });
         done.await;
-    }));
-    (writes, failures)
+    });
+    (writes, failures, task)
 }
 
 /// Sends one request; the result says whether it need not be sent again.

@@ -61,6 +61,14 @@ impl Peer {
         Err(self.deny(why))
     }
 
+    /// Whether it is anybody at all.
+    fn permit_somebody(&self) -> Result<(), Status> {
+        match &self.access {
+            Access::Insecure | Access::Proven(_) => Ok(()),
+            Access::Nobody(why) => Err(self.deny(format!("this is for nodes: {why}"))),
+        }
+    }
+
     fn permit_admin(&self) -> Result<(), Status> {
         let why = match &self.access {
             Access::Insecure | Access::Proven(Identity { role: Role::Admin, .. }) => return Ok(()),
@@ -85,6 +93,16 @@ impl Peer {
 /// `PERMISSION_DENIED`, naming whose certificate it is.
 pub fn permit_admin(request: Request<()>) -> Result<Request<()>, Status> {
     Peer::of(&request)?.permit_admin()?;
+    Ok(request)
+}
+
+/// Lets requests pass of those whose certificate says who they are: before any of it is read. Whom
+/// they may speak for is seen when they say it.
+///
+/// # Errors
+/// `PERMISSION_DENIED`.
+pub fn permit_somebody(request: Request<()>) -> Result<Request<()>, Status> {
+    Peer::of(&request)?.permit_somebody()?;
     Ok(request)
 }
 
@@ -125,6 +143,23 @@ mod tests {
         assert!(proven("l2sm://node/n1").permit_node("").is_err());
         assert!(peer(Access::Nobody(SubjectFault::Nobody)).permit_node("n1").is_err());
         assert!(peer(Access::Insecure).permit_node("n1").is_ok());
+    }
+
+    #[test]
+    fn who_shows_no_certificate_is_not_heard() {
+        let ask = |peer: Peer| {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(peer);
+            permit_somebody(request)
+        };
+        assert!(ask(proven("l2sm://node/n1")).is_ok());
+        assert!(ask(peer(Access::Insecure)).is_ok());
+        for fault in [SubjectFault::Nobody, SubjectFault::Unreadable] {
+            let why = ask(peer(Access::Nobody(fault))).unwrap_err();
+            assert_eq!(why.code(), Code::PermissionDenied);
+        }
+        let unknown = permit_somebody(Request::new(())).unwrap_err();
+        assert_eq!(unknown.code(), Code::PermissionDenied, "closed where nothing is known");
     }
 
     #[test]
