@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use l2sm_api::socket::{PodRecord, pod_record, pods_directory};
+use l2sm_api::socket::{PodRecord, pod_record, pods_directory, releases_directory};
 use l2sm_core::model::ObjectKey;
 use tokio::{
     sync::watch,
@@ -291,17 +291,23 @@ fn read_records(directory: &Path) -> BTreeMap<String, Vec<Recorded>> {
     records
 }
 
-/// Removes the records beside `socket`, with their directory; what was there.
+/// Removes what the plugin has written beside `socket`, records and notes, with the directories; what
+/// was there.
 ///
 /// # Errors
 /// The file system says no.
-pub(crate) fn remove_records(socket: &Path) -> io::Result<Option<String>> {
-    let directory = pods_directory(socket);
-    match fs::remove_dir_all(&directory) {
-        Ok(()) => Ok(Some(directory.display().to_string())),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(why) => Err(io::Error::new(why.kind(), format!("{}: {why}", directory.display()))),
+pub(crate) fn remove_records(socket: &Path) -> io::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for directory in [pods_directory(socket), releases_directory(socket)] {
+        match fs::remove_dir_all(&directory) {
+            Ok(()) => removed.push(directory.display().to_string()),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => {
+                return Err(io::Error::new(why.kind(), format!("{}: {why}", directory.display())));
+            }
+        }
     }
+    Ok(removed)
 }
 
 /// As the plugin does.
@@ -314,5 +320,25 @@ fn write_record(directory: &Path, container: &str, record: &PodRecord) -> io::Re
 fn remove(path: &Path) {
     if let Err(why) = fs::remove_file(path) {
         tracing::debug!(%why, "{}: stays", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_of_releases_are_removed_with_the_records() {
+        let state = tempfile::tempdir().unwrap();
+        let socket = state.path().join("agent.sock");
+        let directories = [pods_directory(&socket), releases_directory(&socket)];
+        for directory in &directories {
+            fs::create_dir(directory).unwrap();
+            fs::write(directory.join("left.json"), "{}").unwrap();
+        }
+        let removed = remove_records(&socket).unwrap();
+        assert_eq!(removed, directories.map(|directory| directory.display().to_string()));
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+        assert_eq!(remove_records(&socket).unwrap(), Vec::<String>::new());
     }
 }
