@@ -19,8 +19,13 @@ use crate::{
     state::{CHAIN_NOT_INSTALLED, NodeCondition},
 };
 
+/// Reason of a step that failed.
+const CANNOT_WRITE: &str = "CannotWrite";
 /// Looked at this often, whatever is noticed.
 const PERIOD: Duration = Duration::from_secs(30);
+
+/// After a step that failed: what it did itself is noticed as a change.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Where things are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +50,14 @@ pub async fn keep_installed(places: ChainPlaces, report: impl Fn(NodeCondition) 
         let mut watch = DirectoryWatch::open(&directory).ok();
         loop {
             let condition = step(&installer).await;
+            let failed = condition.holds && condition.reason == CANNOT_WRITE;
             if told.as_ref() != Some(&condition) {
                 say(&condition);
                 report(condition.clone());
                 told = Some(condition);
+            }
+            if failed {
+                sleep(PAUSE).await;
             }
             tokio::select! {
                 changed = changed(watch.as_mut()) => if changed.is_err() { break },

@@ -1,6 +1,14 @@
 //! The tables of the documents and the code say the same.
 
-use l2sm_common::{abi, reason::DropReason};
+use l2sm_common::{
+    abi,
+    event::{DropEvent, EventLimit},
+    maps::{
+        ConfigEntry, DropKey, FdbEntry, FdbKey, FloodChunk, FloodKey, LocalEntry, MemberEntry,
+        MemberKey, NeighEntry, NeighKey, PortEntry, SegmentEntry, Traffic, UplinkEntry, VtepEntry,
+    },
+    reason::DropReason,
+};
 
 const DROPS: &str = include_str!("../../docs/drops.md");
 const MAPS: &str = include_str!("../../docs/maps.md");
@@ -25,4 +33,41 @@ fn every_map_has_its_row() {
         assert!(MAPS.contains(&format!("| `{name}` |")), "docs/maps.md lacks {name}");
     }
     assert!(MAPS.starts_with(&format!("# The maps: layout version {}\n", abi::ABI)));
+}
+
+/// Names and sizes of these types, as the table writes them.
+macro_rules! sizes {
+    ($($type:ident),* $(,)?) => { [$((stringify!($type), size_of::<$type>())),*] };
+}
+
+#[test]
+fn every_key_and_value_has_its_size() {
+    let sizes = sizes![
+        ConfigEntry,
+        DropEvent,
+        DropKey,
+        EventLimit,
+        FdbEntry,
+        FdbKey,
+        FloodChunk,
+        FloodKey,
+        LocalEntry,
+        MemberEntry,
+        MemberKey,
+        NeighEntry,
+        NeighKey,
+        PortEntry,
+        SegmentEntry,
+        Traffic,
+        UplinkEntry,
+        VtepEntry,
+    ];
+    let rows: Vec<_> = MAPS.lines().filter(|line| line.starts_with("| `")).collect();
+    let told = |cell: &str| rows.iter().any(|row| row.contains(cell));
+    for (name, size) in sizes {
+        assert!(told(&format!("`{name}` ({size})")), "docs/maps.md: {name} has {size} bytes");
+    }
+    let types =
+        rows.iter().flat_map(|row| row.split('|').skip(3)).filter(|cell| cell.contains("` ("));
+    assert_eq!(types.count(), sizes.len(), "no other type has a size");
 }

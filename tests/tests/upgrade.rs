@@ -39,13 +39,18 @@ impl Build {
 
 /// The kernel's number of the program on each pinned link.
 fn programs(node: &ClusterNode) -> BTreeMap<PathBuf, u32> {
+    links(node).into_iter().map(|(path, (_link, program))| (path, program)).collect()
+}
+
+/// The kernel's numbers of each pinned link and of the program on it.
+fn links(node: &ClusterNode) -> BTreeMap<PathBuf, (u32, u32)> {
     let links = fs::read_dir(node.bpffs().join("links")).expect("links are pinned");
     let links = links.map(|link| link.expect("can be read").path());
-    let program = |path: &PathBuf| {
-        let link = FdLink::from(PinnedLink::from_pin(path).ok()?);
-        Some(link.info().ok()?.program_id())
+    let numbers = |path: &PathBuf| {
+        let link = FdLink::from(PinnedLink::from_pin(path).ok()?).info().ok()?;
+        Some((link.id(), link.program_id()))
     };
-    links.filter_map(|path| Some((path.clone(), program(&path)?))).collect()
+    links.filter_map(|path| Some((path.clone(), numbers(&path)?))).collect()
 }
 
 /// The ABIs that have maps.
@@ -57,14 +62,17 @@ fn versions(node: &ClusterNode) -> Vec<u32> {
 /// Replaces the agents of all nodes, and waits until every program is theirs.
 fn replace(cluster: &mut Cluster, build: Build) {
     for node in &mut cluster.nodes {
-        let before = programs(node);
+        let before = links(node);
+        assert!(!before.is_empty(), "programs are attached");
         let started = Instant::now();
         node.kill_agent();
         build.choose(node);
         node.start_agent();
         wait::until(&format!("every program is of {build:?}"), || {
-            let now = programs(node);
-            let moved = before.iter().all(|(link, program)| now.get(link) != Some(program));
+            let now = links(node);
+            let moved = before.iter().all(|(pin, (link, program))| {
+                now.get(pin).is_some_and(|(same, other)| same == link && other != program)
+            });
             (moved && versions(node) == [build.abi()]).then_some(())
         });
         println!("{build:?}: {} programs replaced after {:?}", before.len(), started.elapsed());

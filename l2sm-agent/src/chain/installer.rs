@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ChainPlaces, condition,
+    CANNOT_WRITE, ChainPlaces, condition,
     list::{OURS, PLUGIN, is_others, source},
     standing::{Deed, Standing},
 };
@@ -35,7 +35,7 @@ impl Installer {
     pub(super) fn step(&mut self, now: Instant) -> NodeCondition {
         match self.step_or_fail(now) {
             Ok(trouble) => condition(trouble),
-            Err(why) => condition(Some(("CannotWrite", why.to_string()))),
+            Err(why) => condition(Some((CANNOT_WRITE, why.to_string()))),
         }
     }
 
@@ -65,7 +65,8 @@ impl Installer {
 /// A file cannot be removed; the plugin stays for as long as the configuration does.
 pub fn remove(conf_dir: &Path, bin_dir: &Path) -> io::Result<Vec<String>> {
     let renamed = format!("{OURS}{RENAMED}");
-    let files = [conf_dir.join(OURS), conf_dir.join(renamed), bin_dir.join(PLUGIN)];
+    let (ours, plugin) = (conf_dir.join(OURS), bin_dir.join(PLUGIN));
+    let files = [beside(&ours), beside(&plugin), ours, conf_dir.join(renamed), plugin];
     let mut removed = Vec::new();
     for path in files {
         if remove_file(&path)? {
@@ -123,8 +124,7 @@ fn write_new(
     mode: u32,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(PLUGIN);
-    let fresh: PathBuf = path.with_file_name(format!(".{name}.new"));
+    let fresh = beside(path);
     let written = (|| {
         remove_file(&fresh)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
@@ -134,7 +134,17 @@ fn write_new(
         drop(file);
         fs::rename(&fresh, path)
     })();
+    if written.is_err() {
+        // What is wrong is told; this one may be wrong in the same way.
+        drop(remove_file(&fresh));
+    }
     written.map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", path.display())))
+}
+
+/// The name that a file has while it is written.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(PLUGIN);
+    path.with_file_name(format!(".{name}.new"))
 }
 
 /// Whether there was one.
@@ -143,5 +153,28 @@ fn remove_file(path: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(why) => Err(io::Error::new(why.kind(), format!("{}: {why}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(OURS);
+        let full = |_file: &mut File| Err(io::ErrorKind::StorageFull.into());
+        assert!(write_new(&path, 0o600, full).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_being_written_is_removed_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = beside(&directory.path().join(OURS));
+        fs::write(&left, "").unwrap();
+        let removed = remove(directory.path(), directory.path()).unwrap();
+        assert_eq!(removed, [left.display().to_string()]);
     }
 }

@@ -291,7 +291,8 @@ fn read_records(directory: &Path) -> BTreeMap<String, Vec<Recorded>> {
     records
 }
 
-/// Removes the records and notes beside `socket`, with their directories; what was there.
+/// Removes what the plugin has written beside `socket`, records and notes, with the directories; what
+/// was there.
 ///
 /// # Errors
 /// The file system says no.
@@ -319,5 +320,25 @@ fn write_record(directory: &Path, container: &str, record: &PodRecord) -> io::Re
 fn remove(path: &Path) {
     if let Err(why) = fs::remove_file(path) {
         tracing::debug!(%why, "{}: stays", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_of_releases_are_removed_with_the_records() {
+        let state = tempfile::tempdir().unwrap();
+        let socket = state.path().join("agent.sock");
+        let directories = [pods_directory(&socket), releases_directory(&socket)];
+        for directory in &directories {
+            fs::create_dir(directory).unwrap();
+            fs::write(directory.join("left.json"), "{}").unwrap();
+        }
+        let removed = remove_records(&socket).unwrap();
+        assert_eq!(removed, directories.map(|directory| directory.display().to_string()));
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+        assert_eq!(remove_records(&socket).unwrap(), Vec::<String>::new());
     }
 }

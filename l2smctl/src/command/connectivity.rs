@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Common;
 use crate::cluster::connectivity::{self, Check, Settings};
 use crate::cluster::{self, PATIENCE};
+use crate::output::AnswerFormat;
 use crate::output::table::Table;
-use crate::output::{AnswerFormat, json};
 use crate::progress;
-use crate::say::{self, say};
+use crate::say;
 
 /// Time to clean up, however the test ended.
 const CLEAN_UP: Duration = Duration::from_mins(2);
