@@ -1,4 +1,10 @@
 //! `--metrics-addr` of `serve`, asked over HTTP.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests: a panic is a failure"
+)]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
