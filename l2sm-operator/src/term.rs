@@ -168,6 +168,8 @@ impl Term {
         let mut news = cluster.take_news();
         let unseen = std::mem::take(&mut self.unseen);
         news.ours.extend(unseen.into_iter().map(|reference| (reference, None)));
+        // Before what is gone is let go of: afterwards nobody knows whose it was.
+        let touched = self.pods_of(cluster, &news);
         self.observe(cluster, &news).await;
         for uid in &news.without_nad {
             self.shown.forget_nad(uid);
@@ -180,9 +182,7 @@ impl Term {
         if networks_changed || news.surroundings {
             due.extend(cluster.pods.keys().cloned());
         }
-        for object in news.ours.keys().filter(|object| object.kind == Kind::L2Attachment) {
-            due.extend(Self::pod_of(cluster, &object.key));
-        }
+        due.extend(touched);
         if news.ours.keys().any(|it| matches!(it.kind, Kind::L2Attachment | Kind::ExternalVtep)) {
             due.extend(self.clashing());
         }
@@ -298,12 +298,24 @@ impl Term {
         pods.collect()
     }
 
-    /// The pod of an attachment.
-    fn pod_of(cluster: &Cluster, attachment: &ObjectKey) -> Option<ObjectKey> {
-        let reference = ObjectRef::new(Kind::L2Attachment, attachment.clone());
-        let stored = cluster.ours.get(&reference)?;
-        let Ok(Object::L2Attachment(held)) = &stored.object else { return None };
-        Some(ObjectKey::new(attachment.namespace.as_str(), held.spec.pod.as_deref()?))
+    /// The pods of attachments that changed or went.
+    fn pods_of(&self, cluster: &Cluster, news: &News) -> Vec<ObjectKey> {
+        let changed = news.ours.keys().filter(|object| object.kind == Kind::L2Attachment);
+        let changed: Vec<_> = changed.collect();
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let catalog = self.hub.catalog();
+        let pods = changed.into_iter().filter_map(|reference| {
+            let known = catalog.attachments.get(&reference.key).map(AsRef::as_ref);
+            let seen = cluster.ours.get(reference).and_then(|stored| match &stored.object {
+                Ok(Object::L2Attachment(held)) => Some(held.as_ref()),
+                _ => None,
+            });
+            let pod = seen.or(known)?.spec.pod.as_deref()?;
+            Some(ObjectKey::new(reference.key.namespace.as_str(), pod))
+        });
+        pods.collect()
     }
 
     fn send(&self, write: Write) {
