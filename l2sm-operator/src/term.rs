@@ -2,6 +2,7 @@
 //! and shows what is.
 
 mod pods;
+mod retry;
 mod show;
 mod shown;
 mod tell;
@@ -39,8 +40,8 @@ use crate::{
 
 /// How often statuses are looked at, at most.
 const SHOW: Duration = Duration::from_secs(1);
-/// How soon what could not be done is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+/// How soon what is nobody's in particular is tried again.
+const RETRY: Duration = retry::FIRST;
 
 /// How long agents may take to come from the holder before.
 const GRACE: Duration = Duration::from_secs(30);
@@ -64,6 +65,7 @@ struct Trouble {
     node: Option<String>,
     runtime_uid: String,
     problems: Vec<Problem>,
+    retry: retry::Retry,
 }
 
 /// One term.
@@ -188,8 +190,13 @@ impl Term {
         }
         let now = Instant::now();
         if now >= self.retry_next {
-            due.extend(self.troubled.keys().cloned());
             self.retry_next = now + RETRY;
+        }
+        let again = self.troubled.iter().filter(|(_, trouble)| trouble.retry.due <= now);
+        due.extend(again.map(|(pod, _)| pod.clone()));
+        if news.ours.iter().any(|(it, gone)| it.kind == Kind::L2Attachment && gone.is_some()) {
+            // Its address is free: those who had none may have one now.
+            due.extend(self.troubled.keys().cloned());
         }
         self.reconcile(cluster, &due, &news).await;
         while let Ok(subject) = self.failures.try_recv() {
@@ -206,11 +213,9 @@ impl Term {
     pub async fn wait(&mut self, cluster: &mut Cluster, seen: &mut mpsc::Receiver<Seen>) -> bool {
         let show = self.shown.is_due();
         let due = if show { self.show_next } else { Instant::now() + Duration::from_secs(30) };
-        let retries = !self.troubled.is_empty()
-            || !self.leaving.is_empty()
-            || self.unasked
-            || !self.unseen.is_empty();
+        let retries = !self.leaving.is_empty() || self.unasked || !self.unseen.is_empty();
         let due = if retries { due.min(self.retry_next) } else { due };
+        let due = self.troubled.values().map(|trouble| trouble.retry.due).fold(due, Instant::min);
         tokio::select! {
             change = seen.recv() => {
                 let Some(change) = change else { return false };
