@@ -2,6 +2,7 @@
 //! and shows what is.
 
 mod pods;
+mod retry;
 mod show;
 mod shown;
 mod tell;
@@ -39,8 +40,8 @@ use crate::{
 
 /// How often statuses are looked at, at most.
 const SHOW: Duration = Duration::from_secs(1);
-/// How soon what could not be done is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+/// How soon what is nobody's in particular is tried again.
+const RETRY: Duration = retry::FIRST;
 
 /// How long agents may take to come from the holder before.
 const GRACE: Duration = Duration::from_secs(30);
@@ -64,6 +65,7 @@ struct Trouble {
     node: Option<String>,
     runtime_uid: String,
     problems: Vec<Problem>,
+    retry: retry::Retry,
 }
 
 /// One term.
@@ -168,6 +170,8 @@ impl Term {
         let mut news = cluster.take_news();
         let unseen = std::mem::take(&mut self.unseen);
         news.ours.extend(unseen.into_iter().map(|reference| (reference, None)));
+        // Before what is gone is let go of: afterwards nobody knows whose it was.
+        let touched = self.pods_of(cluster, &news);
         self.observe(cluster, &news).await;
         for uid in &news.without_nad {
             self.shown.forget_nad(uid);
@@ -180,16 +184,19 @@ impl Term {
         if networks_changed || news.surroundings {
             due.extend(cluster.pods.keys().cloned());
         }
-        for object in news.ours.keys().filter(|object| object.kind == Kind::L2Attachment) {
-            due.extend(Self::pod_of(cluster, &object.key));
-        }
+        due.extend(touched);
         if news.ours.keys().any(|it| matches!(it.kind, Kind::L2Attachment | Kind::ExternalVtep)) {
             due.extend(self.clashing());
         }
         let now = Instant::now();
         if now >= self.retry_next {
-            due.extend(self.troubled.keys().cloned());
             self.retry_next = now + RETRY;
+        }
+        let again = self.troubled.iter().filter(|(_, trouble)| trouble.retry.due <= now);
+        due.extend(again.map(|(pod, _)| pod.clone()));
+        if news.ours.iter().any(|(it, gone)| it.kind == Kind::L2Attachment && gone.is_some()) {
+            // Its address is free: those who had none may have one now.
+            due.extend(self.troubled.keys().cloned());
         }
         self.reconcile(cluster, &due, &news).await;
         while let Ok(subject) = self.failures.try_recv() {
@@ -206,11 +213,9 @@ impl Term {
     pub async fn wait(&mut self, cluster: &mut Cluster, seen: &mut mpsc::Receiver<Seen>) -> bool {
         let show = self.shown.is_due();
         let due = if show { self.show_next } else { Instant::now() + Duration::from_secs(30) };
-        let retries = !self.troubled.is_empty()
-            || !self.leaving.is_empty()
-            || self.unasked
-            || !self.unseen.is_empty();
+        let retries = !self.leaving.is_empty() || self.unasked || !self.unseen.is_empty();
         let due = if retries { due.min(self.retry_next) } else { due };
+        let due = self.troubled.values().map(|trouble| trouble.retry.due).fold(due, Instant::min);
         tokio::select! {
             change = seen.recv() => {
                 let Some(change) = change else { return false };
@@ -298,12 +303,24 @@ impl Term {
         pods.collect()
     }
 
-    /// The pod of an attachment.
-    fn pod_of(cluster: &Cluster, attachment: &ObjectKey) -> Option<ObjectKey> {
-        let reference = ObjectRef::new(Kind::L2Attachment, attachment.clone());
-        let stored = cluster.ours.get(&reference)?;
-        let Ok(Object::L2Attachment(held)) = &stored.object else { return None };
-        Some(ObjectKey::new(attachment.namespace.as_str(), held.spec.pod.as_deref()?))
+    /// The pods of attachments that changed or went.
+    fn pods_of(&self, cluster: &Cluster, news: &News) -> Vec<ObjectKey> {
+        let changed = news.ours.keys().filter(|object| object.kind == Kind::L2Attachment);
+        let changed: Vec<_> = changed.collect();
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let catalog = self.hub.catalog();
+        let pods = changed.into_iter().filter_map(|reference| {
+            let known = catalog.attachments.get(&reference.key).map(AsRef::as_ref);
+            let seen = cluster.ours.get(reference).and_then(|stored| match &stored.object {
+                Ok(Object::L2Attachment(held)) => Some(held.as_ref()),
+                _ => None,
+            });
+            let pod = seen.or(known)?.spec.pod.as_deref()?;
+            Some(ObjectKey::new(reference.key.namespace.as_str(), pod))
+        });
+        pods.collect()
     }
 
     fn send(&self, write: Write) {

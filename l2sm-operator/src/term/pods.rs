@@ -16,9 +16,10 @@ use l2sm_controller::{
     catalog::ObjectRef, distribute::on_hub, place::PodOrder, refusal::Refusal, store::StoreError,
 };
 use l2sm_core::{model::ObjectKey, plan::Plan};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Term, Trouble};
+use super::{Term, Trouble, retry::Retry};
 use crate::{
     cluster::{Cluster, News},
     steps::{Step, plan_steps},
@@ -255,8 +256,14 @@ impl Term {
         if problems.is_empty() {
             drop(self.troubled.remove(&pod.key));
         } else {
+            let now = Instant::now();
+            let before = self.troubled.get(&pod.key);
+            let retry = before
+                .filter(|before| before.problems == problems)
+                .map_or_else(|| Retry::first(now), |before| before.retry.again(now));
             let (node, runtime_uid) = (pod.node.clone(), pod.runtime_uid.clone());
-            drop(self.troubled.insert(pod.key.clone(), Trouble { node, runtime_uid, problems }));
+            let trouble = Trouble { node, runtime_uid, problems, retry };
+            drop(self.troubled.insert(pod.key.clone(), trouble));
         }
     }
 }
