@@ -1,12 +1,13 @@
 //! One agent's stream: welcome, snapshot, then what changes for its node.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use l2sm_api::grpc::{Revision, digest, read_address, split, v1};
 use l2sm_core::{
     instructions::{Delta, Instructions, delta},
     model::ObjectKey,
 };
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,9 @@ pub const CHUNK: usize = 2_000;
 const WAITING_FOR_POD: &str = "WaitingForPod";
 
 /// How long an agent may take to say hello.
-const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stream lives, about.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// Where a stream's messages to its agent go.
 pub type ToAgent = mpsc::Sender<Result<v1::FromController, Status>>;
@@ -45,9 +48,12 @@ pub async fn serve_stream<S>(
 {
     let fault = match begin(&hub, &mut from, peer).await {
         Ok((node, stream, hello)) => {
+            let end = tokio::time::sleep(lifetime(&node, stream));
             let mut follower = Follower::new(Arc::clone(&hub), node, to.clone());
             let ended = tokio::select! {
                 ended = follower.run(&mut from, &hello) => ended,
+                // The agent comes back: to another server, where there is one.
+                () = end => Ok(()),
                 () = stop.cancelled() => Err(Status::unavailable("this server is stopping")),
             };
             let node = follower.node;
@@ -62,6 +68,18 @@ pub async fn serve_stream<S>(
     {
         // Nobody listens any more: nobody misses the reason.
     }
+}
+
+/// How long a stream lives: half an hour, a fifth more or less, so that agents that came together do not
+/// come back together, and spread over the servers.
+fn lifetime(node: &str, stream: u64) -> Duration {
+    let mut hash = Sha256::new();
+    hash.update(node);
+    hash.update(stream.to_be_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    let [.., a, b] = digest;
+    let (least, most) = (LIFETIME * 4 / 5, LIFETIME * 6 / 5);
+    least + (most - least) * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
 }
 
 /// Runs a blocking call of the hub off the async threads.
@@ -330,4 +348,18 @@ impl Follower {
 fn read_error(error: v1::ObjectError) -> ((String, ObjectKey), ProgramError) {
     let key = error.key.map_or_else(|| ObjectKey::new("", ""), ObjectKey::from);
     ((error.kind, key), ProgramError { reason: error.reason, message: error.message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_end_at_different_times_around_half_an_hour() {
+        let lifetimes: std::collections::BTreeSet<_> =
+            (0..100).map(|node| lifetime(&format!("node{node}"), 1).as_secs()).collect();
+        assert!(lifetimes.len() > 50, "{lifetimes:?}");
+        assert!(lifetimes.iter().all(|seconds| (1_440..=2_160).contains(seconds)), "{lifetimes:?}");
+        assert_ne!(lifetime("node1", 1), lifetime("node1", 2), "each stream anew");
+    }
 }
