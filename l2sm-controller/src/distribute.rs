@@ -30,7 +30,7 @@ const WAITING_FOR_POD: &str = "WaitingForPod";
 /// How long an agent may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stream lives, about.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
+const LIFETIME: Duration = Duration::from_mins(30);
 
 /// Where a stream's messages to its agent go.
 pub type ToAgent = mpsc::Sender<Result<v1::FromController, Status>>;
@@ -78,8 +78,8 @@ fn lifetime(node: &str, stream: u64) -> Duration {
     hash.update(stream.to_be_bytes());
     let digest: [u8; 32] = hash.finalize().into();
     let [.., a, b] = digest;
-    let (least, most) = (LIFETIME * 4 / 5, LIFETIME * 6 / 5);
-    least + (most - least) * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
+    LIFETIME * 4 / 5
+        + LIFETIME * 2 / 5 * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
 }
 
 /// Runs a blocking call of the hub off the async threads.
