@@ -1,5 +1,6 @@
 //! The object of the feature `log`: the verifier takes its programs, and what they say of a drop arrives
-//! in `tracing`.
+//! in `tracing`. Without the feature there is nothing to test.
+#![cfg(feature = "log")]
 #![expect(clippy::unwrap_used, reason = "a test: a panic is a failure at its place")]
 
 use std::{

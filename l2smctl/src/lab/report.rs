@@ -191,7 +191,7 @@ mod tests {
     fn what_to_try_next_works_as_it_is_typed() {
         let text = next_steps(&state());
         assert!(text.contains("l2smctl lab exec n1-blue-1 -- ping -c 3 10.10.0.2\n"), "{text}");
-        assert!(text.contains("/sys/fs/bpf/l2sm-lab/n1/v1/maps/FDB\n"), "{text}");
+        assert!(text.contains("/sys/fs/bpf/l2sm-lab/n1/v2/maps/FDB\n"), "{text}");
     }
 
     #[test]

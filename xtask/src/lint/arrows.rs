@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(told("l2sm-core", "l2sm-api").unwrap(), "l2sm-common of ours");
         assert_eq!(told("xtask", "l2sm-common").unwrap(), "none of ours");
         assert_eq!(told("l2smctl", "l2sm-agent").unwrap(), "l2sm-api, l2sm-core of ours");
-        assert_eq!(told("l2sm-ebpf", "aya-log-ebpf").unwrap(), "aya-ebpf of others'");
+        assert_eq!(told("l2sm-ebpf", "libc").unwrap(), "aya-ebpf, aya-log-ebpf of others'");
         assert!(told("l2sm-common", "serde").is_some());
         assert!(told("l2sm-api", "l2sm-controller").is_some());
     }
