@@ -46,7 +46,7 @@ fn a_pod_that_is_not_here_is_told_until_it_is() {
     let errors = status(&cluster)["errors"].to_string();
     assert!(errors.contains("restart the pod to attach it"), "{errors}");
     let metrics = metrics(&cluster.nodes[0].netns);
-    assert!(metrics.contains("\nl2sm_attachments_waiting 1\n"), "{metrics}");
+    assert!(metrics.contains("\nl2sm_attachments_waiting{node=\"n1\"} 1\n"), "{metrics}");
     let netns = netns();
     assert!(Pod::new(&cluster.nodes[0], "u-1", &netns).run("ADD", "c").succeeded);
     operator.until_error("u-1-net1", None);
