@@ -12,7 +12,9 @@ mod upgrade;
 
 use std::{collections::BTreeMap, fs};
 
-use l2sm_agent::datapath::{Attaching, Datapath as _, DatapathError, KernelDatapath, remove_pins};
+use l2sm_agent::datapath::{
+    Attaching, Datapath as _, DatapathError, KernelDatapath, remove_filters, remove_pins,
+};
 use l2sm_common::{
     abi,
     mac::Mac,
@@ -311,7 +313,9 @@ fn filters_do_what_links_do_where_there_is_no_tcx() {
         datapath.apply(&Change::Attach(hook)).unwrap();
         drop(datapath);
         let removed = remove_pins(sandbox.bpffs()).unwrap();
-        assert!(removed.contains(&format!("filter {hook}")), "{removed:?}");
+        assert!(!removed.contains(&format!("filter {hook}")), "{removed:?}");
+        assert_eq!(filters("pod0").len(), 1, "filters are no pins");
+        assert_eq!(remove_filters(), [format!("filter {hook}")]);
         assert!(filters("pod0").is_empty());
     });
 }
