@@ -90,7 +90,8 @@ fn flows(pods: &[ClusterPod; 2]) -> [Flow; 2] {
 fn nothing_lost(flows: [Flow; 2]) {
     for account in flows.map(Flow::finish) {
         println!("{account:?}");
-        assert!(account.sent > u64::from(RATE), "{account:?}");
+        // A quarter of a second at least: an upgrade may be that quick.
+        assert!(account.sent > u64::from(RATE) / 4, "{account:?}");
         assert_eq!(account, Account { sent: account.sent, lost: 0, doubled: 0 });
     }
 }
