@@ -7,20 +7,23 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum, builder::BoolishValueParser, error::ErrorKind};
+use clap::{Parser, Subcommand, builder::BoolishValueParser};
 use l2sm_api::metrics::MetricsListener;
 use l2sm_controller::{
     VERSION,
     hub::Hub,
     metrics::HubPages,
     serve::Listener,
+    start::{LogFormat, answer_usage, fail, start_log},
     store::RedbStore,
     tls::{ServerFiles, ServerTls},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
+
+/// The name in its messages.
+const PROGRAM: &str = "l2sm-controller";
 
 /// Keeps the objects of l2sm and tells every node's agent what to do.
 #[derive(Debug, Parser)]
@@ -34,12 +37,6 @@ struct Arguments {
     log_format: LogFormat,
     #[command(subcommand)]
     verb: Verb,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,21 +86,21 @@ enum TlsFlags {
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(error) => return answer_usage(PROGRAM, &error),
     };
     let serve = match &arguments.verb {
         Verb::Serve(serve) => serve,
         Verb::Certs(certs) => return print(certs.run()),
     };
     if let Err(why) = serve.check() {
-        return fail(2, &why);
+        return fail(PROGRAM, 2, &why);
     }
-    if let Err(why) = log(&arguments.log_level, arguments.log_format) {
-        return fail(2, &why);
+    if let Err(why) = start_log(&arguments.log_level, arguments.log_format) {
+        return fail(PROGRAM, 2, &why);
     }
     match serve.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(1, &format!("{why:#}")),
+        Err(why) => fail(PROGRAM, 1, &format!("{why:#}")),
     }
 }
 
@@ -111,7 +108,7 @@ fn print(text: anyhow::Result<String>) -> ExitCode {
     let printed = text.and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?));
     match printed {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(1, &format!("{why:#}")),
+        Err(why) => fail(PROGRAM, 1, &format!("{why:#}")),
     }
 }
 
@@ -227,46 +224,4 @@ impl Serve {
         info!("stopped");
         Ok(())
     }
-}
-
-#[expect(clippy::large_stack_frames, reason = "the builder of the log, once at start")]
-fn log(level: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level)
-        .map_err(|why| format!("--log-level {level:?} is not a filter: {why}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
-}
-
-/// Help and version go to standard output; a mistake is one line.
-fn usage(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let printed = write!(std::io::stdout(), "{error}");
-        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    let text = error.to_string();
-    let lines = text.lines().map(str::trim);
-    let message: Vec<_> = lines
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let message = message.join(" ");
-    let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let hint = "see l2sm-controller --help";
-    let nothing_said =
-        [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
-    if nothing_said.contains(&error.kind()) {
-        return fail(2, &format!("a subcommand is required: {hint}"));
-    }
-    fail(2, &format!("{message}: {hint}"))
-}
-
-fn fail(code: u8, why: &str) -> ExitCode {
-    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Without standard error there is nobody to tell.
-    drop(writeln!(std::io::stderr(), "l2sm-controller: {line}"));
-    ExitCode::from(code)
 }

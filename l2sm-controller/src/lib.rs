@@ -21,6 +21,7 @@ pub mod progress;
 pub mod refusal;
 pub mod serve;
 pub mod service;
+pub mod start;
 pub mod status;
 pub mod store;
 pub mod tls;

@@ -2,16 +2,18 @@
 
 use std::{
     ffi::OsString,
-    io::Write as _,
     net::{IpAddr, SocketAddr},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum, builder::BoolishValueParser, error::ErrorKind};
+use clap::{Parser, ValueEnum, builder::BoolishValueParser};
 use ipnet::IpNet;
 use kube::{Client, Config};
-use l2sm_controller::VERSION;
+use l2sm_controller::{
+    VERSION,
+    start::{LogFormat, answer_usage, fail, start_log},
+};
 use l2sm_operator::{
     app::{self, Options},
     term::Settings,
@@ -19,7 +21,9 @@ use l2sm_operator::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
+
+/// The name in its messages.
+const PROGRAM: &str = "l2sm-operator";
 
 /// Attaches pods to l2sm's networks, by their annotations, and tells every node's agent what to do.
 #[derive(Debug, Parser)]
@@ -78,12 +82,6 @@ struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum AttachMode {
     Chained,
     Multus,
@@ -93,14 +91,14 @@ enum AttachMode {
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(error) => return answer_usage(PROGRAM, &error),
     };
-    if let Err(why) = log(&arguments.log_level, arguments.log_format) {
-        return fail(2, &why);
+    if let Err(why) = start_log(&arguments.log_level, arguments.log_format) {
+        return fail(PROGRAM, 2, &why);
     }
     match arguments.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(1, &format!("{why:#}")),
+        Err(why) => fail(PROGRAM, 1, &format!("{why:#}")),
     }
 }
 
@@ -157,40 +155,4 @@ impl Arguments {
             },
         }
     }
-}
-
-#[expect(clippy::large_stack_frames, reason = "the builder of the log, once at start")]
-fn log(level: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level)
-        .map_err(|why| format!("--log-level {level:?} is not a filter: {why}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
-}
-
-/// Help and version go to standard output; a mistake is one line.
-fn usage(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let printed = write!(std::io::stdout(), "{error}");
-        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    let text = error.to_string();
-    let lines = text.lines().map(str::trim);
-    let message: Vec<_> = lines
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let message = message.join(" ");
-    let message = message.strip_prefix("error: ").unwrap_or(&message);
-    fail(2, &format!("{message}: see l2sm-operator --help"))
-}
-
-fn fail(code: u8, why: &str) -> ExitCode {
-    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Without standard error there is nobody to tell.
-    drop(writeln!(std::io::stderr(), "l2sm-operator: {line}"));
-    ExitCode::from(code)
 }
