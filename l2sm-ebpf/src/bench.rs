@@ -11,22 +11,30 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use l2sm_common::{
-    abi::PROGS_UPLINK_RX, event::Program, forward::port, frame::Frame as _, maps::Tally,
-    verdict::Verdict, wire::vxlan::OVERHEAD_V4,
+    abi::{MARK, PROGS_UPLINK_RX},
+    event::Program,
+    forward::{port, tunnel::TunnelKey},
+    frame::Frame as _,
+    ids::ip16_from_v4,
+    maps::Tally,
+    verdict::Verdict,
+    wire::vxlan::OVERHEAD_V4,
 };
 
 use crate::{
     act,
     maps::PROGS,
-    program::PORT_HEADERS,
+    program::{PORT_HEADERS, emerge},
     skb::{RoomFlags, Skb},
     tables::Maps,
 };
 
 /// Where the VNI is in a tunnel packet over IPv4: Ethernet, IPv4, UDP, four bytes of VXLAN.
-const VNI_OFFSET: u32 = 14 + 20 + 8 + 4;
+const VNI_OFFSET: usize = 14 + 20 + 8 + 4;
 /// VNI of the network in which the second half delivers; its FDB has the station as a port.
 const FAR_VNI: [u8; 3] = [0, 0, 2];
+/// A VTEP that may send into it.
+const FAR_VTEP: [u8; 4] = [192, 0, 2, 1];
 const BARE: RoomFlags = RoomFlags((BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) as u64);
 
 /// Nothing: what a test run costs by itself.
@@ -63,12 +71,22 @@ fn bench_encap(ctx: TcContext) -> i32 {
 fn bench_both(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx, Program::PortRx);
     send(&skb);
-    if skb.store(VNI_OFFSET, &FAR_VNI, 0).is_ok() {
+    if skb.write(VNI_OFFSET, &FAR_VNI).is_ok() {
         // SAFETY: `ctx` is the context of the running program, and the index is below the array's
         // capacity. It returns only if there is no such program.
         unsafe { PROGS.tail_call(&ctx, PROGS_UPLINK_RX) };
     }
     TC_ACT_SHOT
+}
+
+/// What `l2sm_tunnel_rx` does with a frame, which a test run cannot have come through a tunnel.
+#[classifier]
+fn bench_tunnel(ctx: TcContext) -> i32 {
+    let skb = Skb::new(&ctx, Program::TunnelRx);
+    skb.set_mark(MARK);
+    let [a, b, c] = FAR_VNI;
+    let key = TunnelKey { vni: u32::from_be_bytes([0, a, b, c]), source: ip16_from_v4(FAR_VTEP) };
+    emerge(&ctx, &skb, Some(key))
 }
 
 /// Frames that [`bench_count`] saw, each as one however many packets it stands for.

@@ -4,6 +4,7 @@
 //! Return codes: "not ours" is `TC_ACT_UNSPEC`, so that programs of others come after ours; the code
 //! that would end a tcx chain in acceptance is never used (`cargo xtask lint`).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
     expect(
@@ -44,6 +45,8 @@ mod flood;
 mod log;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod packet;
 #[cfg(target_arch = "bpf")]
 mod program;
 #[cfg(target_arch = "bpf")]

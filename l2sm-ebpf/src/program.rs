@@ -169,20 +169,26 @@ fn l2sm_uplink_tx(ctx: TcContext) -> i32 {
 #[classifier]
 fn l2sm_tunnel_rx(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx, Program::TunnelRx);
+    emerge(&ctx, &skb, skb.tunnel_key())
+}
+
+/// What [`l2sm_tunnel_rx`] does with a frame that came in by this tunnel.
+#[inline(always)]
+pub(crate) fn emerge(ctx: &TcContext, skb: &Skb, key: Option<tunnel::TunnelKey>) -> i32 {
     skb.reach(PORT_HEADERS);
-    let decision = tunnel::from_tunnel(&skb, &Maps::default(), skb.ingress(), skb.tunnel_key());
+    let decision = tunnel::from_tunnel(skb, &Maps::default(), skb.ingress(), key);
     match decision.verdict() {
         Verdict::Deliver { port, delivery, .. } => {
-            count::tunnel_to_port(decision.slot(), Volume::of(&skb));
+            count::tunnel_to_port(decision.slot(), Volume::of(skb));
             skb.set_for_host();
             act::deliver(port, delivery)
         }
         Verdict::Flood(flood) => {
-            count::from_tunnel(decision.slot(), Volume::of(&skb));
-            flood::start(&ctx, &skb, decision.slot(), &flood)
+            count::from_tunnel(decision.slot(), Volume::of(skb));
+            flood::start(ctx, skb, decision.slot(), &flood)
         }
-        Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
-        Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_TUNNEL_RX),
+        Verdict::Drop(reason) => act::drop(skb, decision.slot(), reason),
+        Verdict::Pull => pull_and_retry(ctx, skb, decision, PROGS_TUNNEL_RX),
         // No such verdicts here: fail closed.
         Verdict::Pass
         | Verdict::HandUp

@@ -18,7 +18,7 @@ use l2sm_common::{
     ids::{IfIndex, ip16_from_v4},
 };
 
-use crate::event::Recorded;
+use crate::{event::Recorded, packet};
 
 /// A helper's negative errno.
 pub(crate) type Errno = i64;
@@ -27,6 +27,8 @@ pub(crate) type Errno = i64;
 pub(crate) const EALREADY: Errno = -114;
 /// `ENOTSUPP`: the frame is not of a kind that the helper takes.
 pub(crate) const ENOTSUPP: Errno = -524;
+/// `EINVAL`.
+pub(crate) const EINVAL: Errno = -22;
 /// Bytes pulled into reach when the decision asks for more: outer headers over IPv6, inner Ethernet,
 /// IPv4 with all options, TCP.
 pub(crate) const PULL: u32 = 192;
@@ -164,6 +166,32 @@ impl Skb {
         let _level = unsafe { bpf_csum_level(self.skb, u64::from(BPF_CSUM_LEVEL_DEC)) };
     }
 
+    /// The flow's hash, once [`Frame::flow_hash`] was asked for it.
+    #[inline(always)]
+    pub(crate) fn known_hash(&self) -> u32 {
+        field!(self.hash)
+    }
+
+    /// Writes bytes at `offset` straight into the frame, whose headers must be writable: they are after
+    /// any helper that moved them.
+    ///
+    /// # Errors
+    /// `EINVAL`: the frame is shorter.
+    #[inline(always)]
+    pub(crate) fn write<const N: usize>(
+        &self,
+        offset: usize,
+        bytes: &[u8; N],
+    ) -> Result<(), Errno> {
+        let at = field!(self.data) as usize + offset;
+        if at + N > field!(self.data_end) as usize {
+            return Err(EINVAL);
+        }
+        // SAFETY: `at..at + N` lies inside the packet (checked above, and again by the verifier).
+        unsafe { packet::write(at, bytes) };
+        Ok(())
+    }
+
     /// Writes bytes at `offset`.
     #[inline(always)]
     pub(crate) fn store<const N: usize>(
@@ -258,9 +286,8 @@ impl Frame for Skb {
         if at + N > field!(self.data_end) as usize {
             return None;
         }
-        // SAFETY: `at..at + N` lies inside the packet (checked above, and again by the verifier);
-        // `[u8; N]` has alignment one.
-        Some(unsafe { ptr::with_exposed_provenance::<[u8; N]>(at).read() })
+        // SAFETY: `at..at + N` lies inside the packet (checked above, and again by the verifier).
+        Some(unsafe { packet::read(at) })
     }
 
     #[inline(always)]

@@ -11,6 +11,7 @@ use l2sm_common::{event::Program, frame::Frame, ids::IfIndex, mac::Mac};
 
 use crate::{
     event::Recorded,
+    packet,
     skb::{Errno, result},
 };
 
@@ -78,8 +79,8 @@ impl Frame for Received {
             return None;
         }
         // SAFETY: `at..at + N` lies inside the packet's first buffer (checked above, and again by the
-        // verifier); `[u8; N]` has alignment one.
-        Some(unsafe { ptr::with_exposed_provenance::<[u8; N]>(at).read() })
+        // verifier).
+        Some(unsafe { packet::read(at) })
     }
 
     #[inline(always)]

@@ -19,7 +19,7 @@ use l2sm_common::{
 };
 
 use crate::{
-    skb::{Errno, RoomFlags, Skb},
+    skb::{EINVAL, Errno, RoomFlags, Skb},
     tables::path_entry,
 };
 
@@ -43,9 +43,6 @@ const fn flags(family: u32) -> RoomFlags {
     }
 }
 
-/// `EINVAL`.
-const EINVAL: Errno = -22;
-
 /// Encapsulates a frame for a path, and says which device it leaves by. On error the frame is as it
 /// was.
 #[inline(always)]
@@ -58,7 +55,7 @@ pub(crate) fn to_path(
     tos: u8,
 ) -> Result<IfIndex, Errno> {
     let path = path_entry(vtep, path).ok_or(EINVAL)?;
-    let patch = Patch { vni, inner_len: skb.len(), hash: skb.flow_hash(), tos };
+    let patch = Patch { vni, inner_len: skb.len(), hash: skb.known_hash(), tos };
     if v6 {
         over_v6(skb, path, patch)?;
     } else {
@@ -72,8 +69,8 @@ fn over_v4(skb: &Skb, path: &PathEntry, patch: Patch) -> Result<(), Errno> {
     let inner = make_room_v4(skb)?;
     let header = header_v4(path, patch)?;
     match inner {
-        Some(inner) => skb.store(0, &joined(&header, &inner), 0),
-        None => skb.store(0, &header, 0),
+        Some(inner) => skb.write(0, &joined(&header, &inner)),
+        None => skb.write(0, &header),
     }
 }
 
@@ -85,11 +82,11 @@ fn over_v6(skb: &Skb, path: &PathEntry, patch: Patch) -> Result<(), Errno> {
     match family(ethernet::Header::parse(inner).ethertype) {
         Inner::V4 | Inner::V6 => {
             skb.adjust_room(OVERHEAD_V6 as i32, FLAGS_V6)?;
-            skb.store(OVERHEAD_V6 as u32, &inner, 0)?;
+            skb.write(OVERHEAD_V6, &inner)?;
         }
         Inner::Other => skb.grow_head(OVERHEAD_V6 as u32)?,
     }
-    skb.store(0, &header, 0)
+    skb.write(0, &header)
 }
 
 /// Makes room for outer headers over IPv4 in front of the frame. Where that moved the inner Ethernet
