@@ -66,6 +66,7 @@ pub struct Lab {
     pub ours: ours::Ours,
     is_wire: Option<bool>,
     is_filtered: bool,
+    is_early: bool,
 }
 
 impl Lab {
@@ -80,7 +81,16 @@ impl Lab {
             progress.step("making the pods behind kernel bridge + vxlan", kernel::build)?;
         let bare = plain::nodes_alone()?;
         let ours = progress.step("making ours: controller, two agents", ours::Ours::build)?;
-        Ok(Self { veth, bridge, kernel, bare, ours, is_wire: None, is_filtered: false })
+        Ok(Self {
+            veth,
+            bridge,
+            kernel,
+            bare,
+            ours,
+            is_wire: None,
+            is_filtered: false,
+            is_early: false,
+        })
     }
 
     /// Who talks, in a variant; `None`: the variant has no such pods.
@@ -106,6 +116,20 @@ impl Lab {
                 firewall::set(node, is_on)?;
             }
             self.is_filtered = is_on;
+        }
+        Ok(())
+    }
+
+    /// Has our second node drop tunnel packets by XDP, or not.
+    ///
+    /// # Errors
+    /// The agent does not start, or the device does not take XDP.
+    pub fn set_early(&mut self, is_on: bool) -> Result<()> {
+        if self.is_early != is_on {
+            self.ours.set_xdp(is_on)?;
+            self.is_early = is_on;
+            // A veth with XDP gives up offloads.
+            self.is_wire = None;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub struct Row {
     pub is_wire: bool,
     /// Whether the nodes track connections and have rules for services.
     pub is_filtered: bool,
+    /// Whether our second node drops by XDP.
+    pub is_early: bool,
     /// What runs.
     pub traffic: Traffic,
 }
@@ -74,10 +76,12 @@ const BULK: Traffic = bulk(1, bulk::WRITE);
 const FOUR: Traffic = bulk(4, bulk::WRITE);
 const TOGETHER: Traffic = Traffic::PingPong { together: true, beside: Beside::Nothing };
 
+const ATTACKED: Traffic = Traffic::PingPong { together: true, beside: Beside::Attack };
+
 const fn row(title: &'static str, measures: &'static [Measure], traffic: Traffic) -> Row {
-    let variants = &variant::ALL;
-    let (route, is_wire, is_filtered) = (Route::Across, false, false);
-    Row { title, measures, variants, route, is_wire, is_filtered, traffic }
+    let (is_wire, is_filtered, is_early) = (false, false, false);
+    let (variants, route) = (&variant::ALL, Route::Across);
+    Row { title, measures, variants, route, is_wire, is_filtered, is_early, traffic }
 }
 
 /// The same over a wire that carries packets.
@@ -97,6 +101,11 @@ const fn forwarded(row: Row) -> Row {
 /// The same where the nodes track connections and have the rules of services.
 const fn filtered(row: Row) -> Row {
     Row { is_filtered: true, variants: &variant::PAIR, ..row }
+}
+
+/// The same where our second node drops by XDP.
+const fn early(row: Row) -> Row {
+    Row { is_early: true, variants: &variant::PAIR, ..row }
 }
 
 /// A row of messages, wire-like.
@@ -265,9 +274,22 @@ pub const ROWS: &[Row] = &[
                 lower("attack_pingpong_p99", "us"),
                 lower("attack_pingpong_p999", "us"),
             ],
-            Traffic::PingPong { together: true, beside: Beside::Attack },
+            ATTACKED,
         )
     },
+    early(row(
+        "ping-pong under attack: unknown VNIs, XDP",
+        &[
+            lower("attack_xdp_pingpong_p50", "us"),
+            lower("attack_xdp_pingpong_p99", "us"),
+            lower("attack_xdp_pingpong_p999", "us"),
+        ],
+        ATTACKED,
+    )),
+    early(on_route(
+        Route::Underlay,
+        row("foreign UDP on the underlay, XDP", &[higher("foreign_xdp_pps", "1/s")], datagrams(1)),
+    )),
     filtered(row(
         "nodes with conntrack and services: ping-pong",
         &[lower("ct_pingpong_p50", "us")],

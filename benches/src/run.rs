@@ -87,6 +87,7 @@ impl Runner {
         title: &str,
     ) -> Result<Vec<Series>> {
         let mut series: Vec<Series> = row.measures.iter().copied().map(Series::new).collect();
+        self.lab()?.set_early(row.is_early)?;
         self.lab()?.set_wire(row.is_wire)?;
         self.lab()?.set_filter(row.is_filtered)?;
         self.measure_half_rate(row)?;

@@ -43,6 +43,7 @@ pub struct Ours {
     pub site: Site,
     /// A pod on each node whose ports are marked as forwarders.
     forwarders: [Pod; 2],
+    /// The controller, then an agent for each node.
     daemons: Vec<Daemon>,
     directory: tempfile::TempDir,
 }
@@ -66,7 +67,7 @@ impl Ours {
                 daemons.push(start_controller(node, directory.path())?);
                 until("the controller answers", || ctl(node, &["get", "nodes"]))?;
             }
-            daemons.push(start_agent(node, number, &home)?);
+            daemons.push(start_agent(node, number, &home, &[])?);
         }
         let first = nodes.first().context("expected two nodes")?;
         make_network(first, directory.path())?;
@@ -134,6 +135,21 @@ impl Ours {
         })
     }
 
+    /// Has the second node drop by XDP, in its driver, what it drops of the underlay's packets; or not.
+    pub(super) fn set_xdp(&mut self, is_on: bool) -> Result<()> {
+        let node = self.site.nodes.get(1).context("expected two nodes")?;
+        let mode = if is_on { "native" } else { "off" };
+        // Its links are pinned: forwarding goes on meanwhile.
+        drop(self.daemons.pop());
+        let home = self.directory.path().join("n2");
+        self.daemons.push(start_agent(node, 2, &home, &["--xdp", mode])?);
+        until(&format!("XDP {mode} on the second node"), || {
+            let link = node.ip("-details link show ul0")?;
+            anyhow::ensure!(link.contains("prog/xdp") == is_on, "{link}");
+            ping(&self.site.client.netns, self.site.server.address(false), 1)
+        })
+    }
+
     /// Packets that the nodes sent by the slow path so far.
     fn slow_sent(&self) -> Result<u64> {
         let statuses = (1..=self.site.nodes.len()).map(|number| self.status(number));
@@ -190,14 +206,14 @@ fn start_controller(node: &Netns, directory: &Path) -> Result<Daemon> {
     start(command, &directory.join("controller.log"))
 }
 
-fn start_agent(node: &Netns, number: u8, home: &Path) -> Result<Daemon> {
+fn start_agent(node: &Netns, number: u8, home: &Path, more: &[&str]) -> Result<Daemon> {
     let mut command = node.command(program("l2sm-agent")?);
     command.args(["run", "--node-name", &format!("n{number}")]);
     command.args(["--controller", CONTROLLER, "--insecure", "--underlay-device", "ul0"]);
     command.args(["--vtep-ip", &node_address(number).to_string()]);
     command.arg("--bpffs").arg(node.bpffs());
     command.arg("--socket").arg(home.join("agent.sock"));
-    command.arg("--state-dir").arg(home);
+    command.arg("--state-dir").arg(home).args(more);
     start(command, &home.join("agent.log"))
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunOptions,
     maps::{Array, HashMap, Map, MapData, ProgramArray},
-    programs::{SchedClassifier, TestRun as _},
+    programs::{SchedClassifier, TestRun as _, Xdp},
 };
 use l2sm_common::{abi, maps::ConfigEntry};
 
@@ -18,6 +18,10 @@ pub(super) const REDIRECT: u32 = 7;
 pub(super) const UNSPEC: u32 = u32::MAX;
 /// `TC_ACT_SHOT`: what a program says that has copied a frame, or dropped it.
 pub(super) const SHOT: u32 = 2;
+/// `XDP_DROP`.
+pub(super) const XDP_DROP: u32 = 1;
+/// The program that drops before the kernel has an skb.
+const UPLINK_XDP: &str = "l2sm_uplink_xdp";
 /// Bytes of `__sk_buff` up to and with `ifindex`, and where that is.
 const CONTEXT: usize = 192;
 const IFINDEX: usize = 40;
@@ -50,6 +54,8 @@ impl Object {
             program.load().with_context(|| format!("the kernel refuses {name}"))?;
             progs.set(index, program.fd()?, 0)?;
         }
+        let early: &mut Xdp = ebpf.program_mut(UPLINK_XDP).context("no XDP program")?.try_into()?;
+        early.load().with_context(|| format!("the kernel refuses {UPLINK_XDP}"))?;
         for name in more {
             let program = classifier(&mut ebpf, name)?;
             program.load().with_context(|| format!("the kernel refuses {name}"))?;
@@ -83,6 +89,23 @@ impl Object {
         };
         let run = self.program(name)?.test_run(options);
         let run = run.with_context(|| format!("cannot run {name}"))?;
+        bytes.truncate(usize::try_from(run.data_size_out)?);
+        Ok(Ran { time: run.duration, code: run.return_value, bytes })
+    }
+
+    /// Runs `l2sm_uplink_xdp` on a frame that came in by the loopback device: a test run knows no other
+    /// that has its queues ready.
+    pub(super) fn run_early(&mut self, frame: &[u8], repeat: u32) -> Result<Ran> {
+        let mut bytes = vec![0; frame.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut bytes),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let program = self.ebpf.program_mut(UPLINK_XDP).context("no XDP program")?;
+        let program: &mut Xdp = program.try_into()?;
+        let run = program.test_run(options).with_context(|| format!("cannot run {UPLINK_XDP}"))?;
         bytes.truncate(usize::try_from(run.data_size_out)?);
         Ok(Ran { time: run.duration, code: run.return_value, bytes })
     }

@@ -3,6 +3,8 @@
 //! A frame that was encapsulated must be bare again for the next run. `encap_ns` is all that happens
 //! to a pod's frame for a VTEP, with the outer headers taken off again, minus what taking off costs
 //! and minus an empty program; `decap_ns` is what all that happens to it on the other node adds.
+//! `local_ns`: from a pod to a pod. `tunnel_ns`: out of the slow path, into a pod. `refused_ns`: a tunnel
+//! packet of a network that is not here, dropped and counted; `refused_xdp_ns`: the same by XDP.
 
 use anyhow::{Result, ensure};
 use l2sm_common::{
@@ -19,9 +21,9 @@ use l2sm_common::{
 };
 
 use super::{
-    frames::{POD, POD_V4, STATION, udp},
+    frames::{NOBODYS, POD, POD_V4, STATION, tunnelled, udp},
     ns,
-    object::{Object, REDIRECT, UNSPEC},
+    object::{Object, REDIRECT, SHOT, UNSPEC, XDP_DROP},
     series,
 };
 use crate::{
@@ -35,6 +37,9 @@ pub(super) const MEASURES: &[Measure] = &[
     ns("encap_ns"),
     ns("decap_ns"),
     ns("local_ns"),
+    ns("tunnel_ns"),
+    ns("refused_ns"),
+    ns("refused_xdp_ns"),
     ns("empty_ns"),
     ns("room_ns"),
     ns("foreign_rx_ns"),
@@ -42,9 +47,15 @@ pub(super) const MEASURES: &[Measure] = &[
     ns("encap_1k_ns"),
     ns("decap_1k_ns"),
     ns("local_1k_ns"),
+    ns("tunnel_1k_ns"),
+    ns("refused_1k_ns"),
+    ns("refused_xdp_1k_ns"),
     ns("encap_100k_ns"),
     ns("decap_100k_ns"),
     ns("local_100k_ns"),
+    ns("tunnel_100k_ns"),
+    ns("refused_100k_ns"),
+    ns("refused_xdp_100k_ns"),
 ];
 /// Entries of the FDB.
 const SIZES: [u32; 3] = [10, 1_000, 100_000];
@@ -54,6 +65,8 @@ const REPEAT: u32 = 200_000;
 pub(super) const NEAR: u32 = 1;
 const FAR: u32 = 2;
 const VTEP: u32 = 1;
+/// The device that XDP's test runs have frames come in by.
+const LOOPBACK: u32 = 1;
 pub(super) const OWN_V4: [u8; 4] = [192, 0, 2, 1];
 const REMOTE_V4: [u8; 4] = [192, 0, 2, 2];
 
@@ -77,7 +90,7 @@ pub fn run(rounds: usize) -> Result<Vec<Series>> {
 }
 
 fn loaded(device: u32, size: u32) -> Result<Object> {
-    let more = ["bench_empty", "bench_room", "bench_encap", "bench_both"];
+    let more = ["bench_empty", "bench_room", "bench_encap", "bench_both", "bench_tunnel"];
     let mut object = Object::load(&more)?;
     fill(&mut object, device)?;
     object.put("FDB", strangers(size))?;
@@ -87,7 +100,10 @@ fn loaded(device: u32, size: u32) -> Result<Object> {
 /// One value for each measure.
 fn round(objects: &mut [Object], device: u32) -> Result<Vec<f64>> {
     let mut values = Vec::new();
+    let hostile = tunnelled(NOBODYS)?;
     for (object, number) in objects.iter_mut().zip(0..) {
+        let early = object.run_early(&hostile, REPEAT)?;
+        ensure!(early.code == XDP_DROP, "XDP returned {}, not {XDP_DROP}", early.code);
         let mut time = |name: &str, frame: &[u8], code: u32| -> Result<f64> {
             let ran = object.run(name, frame, device, REPEAT)?;
             ensure!(ran.code == code, "{name} returned {}, not {code}", ran.code);
@@ -100,7 +116,10 @@ fn round(objects: &mut [Object], device: u32) -> Result<Vec<f64>> {
         let encap = time("bench_encap", &remote, REDIRECT)? - undo - empty;
         let both = time("bench_both", &remote, REDIRECT)? - empty;
         let local = time("l2sm_port_rx", &udp(Mac([2, 0, 0, 0, 0, 3]), POD), REDIRECT)? - empty;
-        values.extend([encap, both - encap, local]);
+        let tunnel = time("bench_tunnel", &remote, REDIRECT)? - empty;
+        let refused = time("l2sm_uplink_rx", &hostile, SHOT)? - empty;
+        let early = early.time.as_secs_f64() * 1e9 - empty;
+        values.extend([encap, both - encap, local, tunnel, refused, early]);
         if number == 0 {
             values.extend([empty, undo]);
             let foreign = udp(STATION, Mac([2, 0, 0, 0, 0, 9]));
@@ -136,7 +155,9 @@ pub(super) fn fill(object: &mut Object, device: u32) -> Result<()> {
     object.put("LOCALS", [(remote, LocalEntry { flags: 0 })])?;
     let member = MemberEntry { vtep: VTEP, group: Group::MESH.0, flags: 0, slot: 2 };
     object.put("MEMBERS", [(MemberKey { vni: FAR, source: own }, member)])?;
-    object.put("UPLINKS", [(device, UplinkEntry::new(Some(POD)))])?;
+    let uplinks =
+        [(device, UplinkEntry::new(Some(POD))), (LOOPBACK, UplinkEntry::new(Some(STATION)))];
+    object.put("UPLINKS", uplinks)?;
     let at_port = FdbEntry::port(IfIndex(device), Group::PORTS, true);
     // Not the port that the frame comes in by: that would be a hairpin.
     let neighbor = FdbEntry::port(IfIndex(device + 1), Group::PORTS, true);
