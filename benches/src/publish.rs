@@ -48,7 +48,8 @@ fn page(results: &Results, judged: &[Judgement]) -> String {
          | measure | unit | better | veth | bridge | kernel | l2sm | ratio | interval |\n\
          |---|---|---|---:|---:|---:|---:|---:|---|\n{rows}\n\
          ## Bars\n\n\
-         A gate fails only if the whole interval is on the wrong side.\n\n\
+         A gate fails only if the whole interval is on the wrong side. What `encap_ns + decap_ns` is made of\n\
+         and what was tried: [ADR 7](adr/0007-packets-in-words.md).\n\n\
          | measure | seen | interval | gate | target | verdict |\n\
          |---|---:|---|---:|---:|---|\n{bars}\n\
          ## How to repeat it\n\n{REPEATED}",
@@ -81,10 +82,11 @@ kernel segments and the receiving one aggregates, as with a NIC without tunnel o
 `fwd_` rows go to a port that is marked as a forwarder, whose aggregated TCP takes the way through\n\
 the kernel's vxlan device. `foreign_pps` compares UDP between two nodes without us and with our\n\
 programs on the underlay. `ct_` rows: nodes that track connections and have 100 services in nftables.\n\
-`attack_` rows: ping-pong while the server's node gets tunnel packets of an unknown VNI. `encap_ns`,\n\
-`decap_ns`, `local_ns`, `foreign_`: programs run on a 64-byte frame by `BPF_PROG_TEST_RUN`, minus an\n\
-empty program (`empty_ns`), with FDBs of 10, 1,000 and 100,000; `room_ns` is one\n\
-`bpf_skb_adjust_room`.\n\n\
+`attack_` rows: ping-pong while the server's node gets tunnel packets of an unknown VNI; with `xdp`\n\
+in their names: the server's node drops by XDP in the driver. Rows in `ns`: programs run on a\n\
+64-byte frame by `BPF_PROG_TEST_RUN`, minus an empty program (`empty_ns`), with FDBs of 10, 1,000\n\
+and 100,000: `local` from pod to pod, `tunnel` out of the slow path into a pod, `refused` a tunnel\n\
+packet of an unknown network, `foreign` what is not ours; `room_ns` is one `bpf_skb_adjust_room`.\n\n\
 No physical NIC was measured.\n\n";
 
 const REPEATED: &str = "\
