@@ -14,7 +14,7 @@ use super::{
     settings,
 };
 
-/// Removes namespaces, pins and directories of runs whose process is gone.
+/// Removes namespaces, pins and directories of runs whose process is gone, and sets back what they set.
 pub fn remove_of_others() {
     remove(|owner| !Path::new(&format!("/proc/{owner}")).exists());
 }
@@ -43,11 +43,10 @@ pub fn remove_on_interrupt() -> Result<()> {
 }
 
 fn remove_own() {
-    settings::restore();
     remove(|owner| owner == process::id());
 }
 
-/// Removes what processes of which `is_gone` holds have made. What cannot be removed stays: there is
+/// Removes what processes of which `is_gone` holds have made, and sets back what they have set. What cannot be removed stays: there is
 /// nobody to tell.
 fn remove(is_gone: impl Fn(u32) -> bool) {
     for name in entries(Path::new("/run/netns")).into_iter().filter(|name| owned(name, &is_gone)) {
@@ -55,6 +54,7 @@ fn remove(is_gone: impl Fn(u32) -> bool) {
     }
     for parent in [PathBuf::from("/sys/fs/bpf"), env::temp_dir()] {
         for name in entries(&parent).into_iter().filter(|name| owned(name, &is_gone)) {
+            settings::restore(&parent.join(&name));
             drop(fs::remove_dir_all(parent.join(name)));
         }
     }

@@ -2,11 +2,13 @@
 //! they should be for the run, and as they were after it.
 
 use std::{
-    fs,
-    sync::{Mutex, PoisonError},
+    env, fs,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
+
+use super::netns::own_prefix;
 
 /// A setting, what it should be, and what it does otherwise.
 const WANTED: [(&str, &str, &str); 3] = [
@@ -14,28 +16,37 @@ const WANTED: [(&str, &str, &str); 3] = [
     ("net/core/bpf_jit_enable", "1", "interprets programs"),
     ("net/core/bpf_jit_harden", "0", "hides constants in programs"),
 ];
-
-/// What was changed, with the value before.
-static CHANGED: Mutex<Vec<(&str, String)>> = Mutex::new(Vec::new());
+/// End of the name of the directory that holds the values before, a file for each setting changed: the
+/// next run finds it when this one is killed.
+const BEFORE: &str = "settings";
 
 /// Keeps the settings until it is dropped.
 #[derive(Debug)]
-pub struct Settings(());
+pub struct Settings(PathBuf);
 
 impl Settings {
     /// Sets what is not as it should be; a line for each.
     ///
     /// # Errors
-    /// A setting cannot be written.
+    /// A setting cannot be written, or its value not be kept.
     pub fn arrange() -> Result<(Self, Vec<String>)> {
-        let (settings, mut lines) = (Self(()), Vec::new());
+        let settings = Self(env::temp_dir().join(own_prefix() + BEFORE));
+        let mut lines = Vec::new();
         for (name, wanted, why) in WANTED {
             let Some(value) = read(name).filter(|value| value != wanted) else { continue };
+            settings.keep(name, &value)?;
             fs::write(path(name), wanted).with_context(|| format!("cannot set {name}"))?;
             lines.push(format!("{name} is {value}, which {why}: {wanted} for this run"));
-            CHANGED.lock().unwrap_or_else(PoisonError::into_inner).push((name, value));
         }
         Ok((settings, lines))
+    }
+
+    fn keep(&self, name: &str, value: &str) -> Result<()> {
+        let file = self.0.join(name);
+        let parent = file.parent().context("a setting has a directory")?;
+        fs::create_dir_all(parent).and_then(|()| fs::write(&file, value)).with_context(|| {
+            format!("cannot keep what {name} was in {}: nothing is changed", file.display())
+        })
     }
 
     /// What somebody has changed meanwhile: a line for each.
@@ -50,15 +61,18 @@ impl Settings {
 
 impl Drop for Settings {
     fn drop(&mut self) {
-        restore();
+        restore(&self.0);
+        drop(fs::remove_dir_all(&self.0));
     }
 }
 
-/// Sets everything back.
-pub(super) fn restore() {
-    for (name, value) in CHANGED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        // Nothing to do about a failure on the way out.
-        drop(fs::write(path(name), value));
+/// Sets back what this directory of a run holds; nothing where it holds none.
+pub(super) fn restore(directory: &Path) {
+    for (name, _, _) in WANTED {
+        if let Ok(value) = fs::read_to_string(directory.join(name)) {
+            // Nothing to do about a failure on the way out.
+            drop(fs::write(path(name), value));
+        }
     }
 }
 
