@@ -3,7 +3,6 @@
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::geteuid;
 
 use crate::{
     gates::{self, Judgement, Verdict},
@@ -11,6 +10,7 @@ use crate::{
     load::{Slot, processor::Processors},
     machine::Machine,
     plan::{self, Item},
+    privilege,
     progress::Progress,
     publish,
     results::{Results, Series},
@@ -51,9 +51,7 @@ pub struct Args {
 /// Bad input, a missing privilege or feature, or traffic that fails.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let items = plan::choose(&args.only)?;
-    if !geteuid().is_root() {
-        bail!("the benchmark needs root: it makes network namespaces and loads programs");
-    }
+    privilege::check()?;
     leftovers::remove_on_interrupt()?;
     leftovers::remove_of_others();
     let processors = Processors::allowed()?;

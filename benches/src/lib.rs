@@ -11,6 +11,7 @@ pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod plan;
+mod privilege;
 pub mod probe;
 pub mod progress;
 pub mod publish;
