@@ -15,6 +15,7 @@ use crate::{
     apply::same_netns,
     catalog::ObjectRef,
     draft::Draft,
+    overlay::NodeNames,
     refusal::Refusal,
 };
 
@@ -77,6 +78,10 @@ pub fn attach(draft: &mut Draft, order: &AttachOrder) -> Result<ObjectKey, Refus
     if let Some((key, there)) = present(draft, &spec, &network_key) {
         check_same(&key, &there, &network_key, order)?;
         return Ok(key);
+    }
+    // Without a cluster nodes have no labels: they are listed by name.
+    if let Some(why) = draft.catalog.members(&NodeNames::new()).outside(&order.node) {
+        return Err(Refusal::Precondition(why));
     }
     if spec.ifname.is_empty() {
         spec.ifname = free_ifname(draft, &spec);

@@ -23,6 +23,7 @@ use crate::{
     catalog::{Catalog, ObjectRef},
     delete::{self, DeleteOptions},
     draft::{Draft, Ground},
+    overlay::NodeNames,
     progress::{Progress, Released},
     refusal::Refusal,
     store::{Contents, Store, StoreError},
@@ -74,6 +75,8 @@ struct State {
     released: Vec<Released>,
     next_stream: u64,
     commits: Commits,
+    /// Nodes of the cluster; none without one.
+    node_names: NodeNames,
 }
 
 impl core::fmt::Debug for State {
@@ -155,6 +158,7 @@ impl Hub {
             released: Vec::new(),
             next_stream: 1,
             commits: Commits::default(),
+            node_names: NodeNames::new(),
         };
         Ok(Self {
             source: meta.source,

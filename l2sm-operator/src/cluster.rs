@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_api::objects::Kind;
-use l2sm_controller::catalog::ObjectRef;
+use l2sm_controller::{catalog::ObjectRef, overlay::NodeNames};
 use l2sm_core::model::ObjectKey;
 
 use crate::{
@@ -49,6 +49,11 @@ impl Cluster {
     /// Every watch has seen all that there is.
     pub fn is_synced(&self) -> bool {
         self.synced.len() == Kind::ALL.len() + 4
+    }
+
+    /// Nodes with their labels `kubernetes.io/hostname`.
+    pub fn node_names(&self) -> NodeNames {
+        self.nodes.values().map(|node| (node.name.clone(), node.hostname.clone())).collect()
     }
 
     /// What is new since this was asked last.

@@ -181,7 +181,12 @@ impl Term {
         if networks_changed {
             self.see_networks(cluster);
         }
-        if networks_changed || news.surroundings {
+        if news.surroundings {
+            let names = cluster.node_names();
+            on_hub(&self.hub, move |hub| hub.name_nodes(names)).await;
+        }
+        let overlays_changed = news.ours.keys().any(|object| object.kind == Kind::Overlay);
+        if networks_changed || overlays_changed || news.surroundings {
             due.extend(cluster.pods.keys().cloned());
         }
         due.extend(touched);

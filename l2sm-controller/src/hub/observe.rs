@@ -8,6 +8,7 @@ use super::Hub;
 use crate::{
     catalog::{Catalog, ObjectRef, vni_of},
     draft::Draft,
+    overlay::NodeNames,
     store::StoreError,
     transitions::Transitions,
 };
@@ -44,6 +45,12 @@ impl Hub {
             self.commit(&mut state, draft)?;
         }
         Ok(())
+    }
+
+    /// Says which nodes there are: an Overlay lists them by label or name.
+    pub fn name_nodes(&self, names: NodeNames) {
+        self.lock().node_names = names;
+        self.stir();
     }
 
     /// All objects, as they are now.

@@ -13,7 +13,13 @@ use l2sm_api::{
     objects::{Kind, L2Attachment},
 };
 use l2sm_controller::{
-    catalog::ObjectRef, distribute::on_hub, place::PodOrder, refusal::Refusal, store::StoreError,
+    catalog::{Catalog, ObjectRef},
+    distribute::on_hub,
+    hub::Hub,
+    overlay::Members,
+    place::PodOrder,
+    refusal::Refusal,
+    store::StoreError,
 };
 use l2sm_core::{model::ObjectKey, plan::Plan};
 use tokio::time::Instant;
@@ -22,7 +28,7 @@ use tracing::{info, warn};
 use super::{Term, Trouble, retry::Retry};
 use crate::{
     cluster::{Cluster, News},
-    steps::{Step, plan_steps},
+    steps::{Step, hold_back, plan_steps},
     stored::POD_UID,
     watched::{Pod, Stage},
     wishes::{Interface, Place, Problem, Surroundings, read_wishes},
@@ -47,7 +53,9 @@ impl Term {
         if nothing && self.leaving.is_empty() && !self.unasked {
             return;
         }
-        let by_pod = self.attachments();
+        let catalog = on_hub(&self.hub, Hub::catalog).await;
+        let members = catalog.members(&cluster.node_names());
+        let by_pod = by_pod(&catalog);
         for uid in &news.ended {
             self.leaving.extend(by_pod.get(uid).into_iter().flatten().map(key_of));
         }
@@ -56,7 +64,7 @@ impl Term {
             match cluster.pods.get(key) {
                 Some(pod) => {
                     let held = by_pod.get(&pod.runtime_uid).map_or(&[][..], Vec::as_slice);
-                    self.reconcile_pod(cluster, pod, held).await;
+                    self.reconcile_pod(cluster, pod, held, &members).await;
                 }
                 None => self.forget(key),
             }
@@ -64,17 +72,13 @@ impl Term {
         self.withdraw_leaving().await;
     }
 
-    fn attachments(&self) -> ByPod {
-        let mut by_pod = ByPod::new();
-        for held in self.hub.catalog().attachments.values() {
-            if let Some(uid) = &held.spec.pod_uid {
-                by_pod.entry(uid.clone()).or_default().push(Arc::clone(held));
-            }
-        }
-        by_pod
-    }
-
-    async fn reconcile_pod(&mut self, cluster: &Cluster, pod: &Pod, held: &[Arc<L2Attachment>]) {
+    async fn reconcile_pod(
+        &mut self,
+        cluster: &Cluster,
+        pod: &Pod,
+        held: &[Arc<L2Attachment>],
+        members: &Members,
+    ) {
         let around = Surroundings {
             networks: &self.networks,
             namespaces: &cluster.namespaces,
@@ -82,7 +86,10 @@ impl Term {
             compat_lookup: self.settings.compat_lookup,
         };
         let refs: Vec<&L2Attachment> = held.iter().map(AsRef::as_ref).collect();
-        let wishes = read_wishes(pod, &refs, around);
+        let mut wishes = read_wishes(pod, &refs, around);
+        if let Some(why) = pod.node.as_deref().and_then(|node| members.outside(node)) {
+            hold_back(&mut wishes, &refs, &why);
+        }
         let published = Arc::clone(&self.hub.subscribe().borrow());
         let steps =
             plan_steps(pod, &wishes, &refs, |key| published.plan.attachment_clash(key).is_some());
@@ -266,6 +273,16 @@ impl Term {
             drop(self.troubled.insert(pod.key.clone(), trouble));
         }
     }
+}
+
+fn by_pod(catalog: &Catalog) -> ByPod {
+    let mut by_pod = ByPod::new();
+    for held in catalog.attachments.values() {
+        if let Some(uid) = &held.spec.pod_uid {
+            by_pod.entry(uid.clone()).or_default().push(Arc::clone(held));
+        }
+    }
+    by_pod
 }
 
 /// Addresses that entries chose, and that another station of the network has.
