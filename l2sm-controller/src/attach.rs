@@ -94,6 +94,8 @@ pub fn attach(draft: &mut Draft, order: &AttachOrder) -> Result<ObjectKey, Refus
         ifname: &spec.ifname,
         ips: &order.ips,
         mac: order.mac,
+        // Who asks here moved the address by hand.
+        waits: false,
     };
     let allotted = allot(draft, &network, &wish).map_err(|error| error.refuse(&network_key))?;
     spec.ips = allotted.ips.iter().map(ToString::to_string).collect();

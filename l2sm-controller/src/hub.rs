@@ -368,7 +368,9 @@ impl Hub {
                 && object.kind == Kind::L2Attachment
             {
                 let kept = draft.catalog.attachments.get(&object.key);
-                state.released.extend(let_go(held, kept.map(AsRef::as_ref), &draft.ground));
+                let without = state.catalog.leaving.get(&object.key);
+                let revision = *without.unwrap_or(&draft.ground.revision);
+                state.released.extend(let_go(held, kept.map(AsRef::as_ref), revision));
             }
         }
         for object in draft.changed() {
@@ -412,8 +414,8 @@ pub enum ApplyError {
     Store(StoreError),
 }
 
-/// Addresses that an attachment had and has no more, or not on that node.
-fn let_go(held: &L2Attachment, kept: Option<&L2Attachment>, ground: &Ground) -> Vec<Released> {
+/// Addresses that an attachment had and has no more, or not on that node, as of `revision`.
+fn let_go(held: &L2Attachment, kept: Option<&L2Attachment>, revision: u64) -> Vec<Released> {
     let stays =
         kept.filter(|kept| kept.spec.node == held.spec.node && kept.network() == held.network());
     let still = stays.map(|kept| kept.spec.addresses()).unwrap_or_default();
@@ -423,7 +425,7 @@ fn let_go(held: &L2Attachment, kept: Option<&L2Attachment>, ground: &Ground) -> 
         ip: net.addr(),
         holder: held.metadata.key(),
         node: held.spec.node.clone(),
-        revision: ground.revision,
+        revision,
     })
     .collect()
 }

@@ -102,6 +102,10 @@ impl<'a> View<'a> {
             let message = format!("there is no network {network_key}");
             return Condition::ready(false, "NetworkNotFound", message);
         };
+        if self.catalog.leaving.contains_key(key) {
+            let message = format!("it goes once node {node} has removed it from its kernel");
+            return Condition::ready(false, "Leaving", message);
+        }
         if let Some(clash) = self.plan.network_clash(&network_key) {
             return Condition::ready(false, "VNIConflict", clash.to_string());
         }

@@ -24,7 +24,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     lease::Permit,
-    stored::{POD_UID, Stored, resource, version_of},
+    stored::{NODE_UID, POD_UID, Stored, resource, version_of},
 };
 
 /// In whose name fields are written.
@@ -176,7 +176,6 @@ impl ApiStore {
         attachment: &L2Attachment,
     ) -> Result<Object, StoreError> {
         let (metadata, spec) = (&attachment.metadata, &attachment.spec);
-        let pod_uid = metadata.labels.get(POD_UID).map(String::as_str).unwrap_or_default();
         let raw = json!({
             "apiVersion": API_VERSION,
             "kind": Kind::L2Attachment.name(),
@@ -184,12 +183,7 @@ impl ApiStore {
                 "name": metadata.name,
                 "namespace": metadata.namespace,
                 "labels": metadata.labels,
-                "ownerReferences": [{
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "name": spec.pod.as_deref().unwrap_or_default(),
-                    "uid": pod_uid,
-                }],
+                "ownerReferences": owners(attachment),
             },
             "spec": spec,
         });
@@ -323,6 +317,19 @@ fn check_permit(permit: &Permit) -> Result<(), StoreError> {
     }
     let why = "cannot write: the term is over, or the lease could not be renewed";
     Err(StoreError::Away(why.to_owned()))
+}
+
+/// Whose an attachment is: while its pod or its node is there the garbage collector leaves it alone. It
+/// outlives its pod, and holds its addresses, until it is removed here, by whoever serves then.
+fn owners(attachment: &L2Attachment) -> Vec<Value> {
+    let L2Attachment { metadata, spec, .. } = attachment;
+    let pod = spec.pod.as_deref().unwrap_or_default();
+    let owners = [("Pod", pod, POD_UID), ("Node", spec.node.as_str(), NODE_UID)];
+    let owners = owners.into_iter().filter_map(|(kind, name, label)| {
+        let uid = metadata.labels.get(label)?;
+        Some(json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": uid}))
+    });
+    owners.collect()
 }
 
 /// A VTEP address is one of the Node's own, or in a range that the administrator named.

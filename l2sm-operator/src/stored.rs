@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 pub const IN_USE: &str = "l2sm.l2sm.k8s.local/in-use";
 /// Label of attachments: the UID of their pod's API object.
 pub const POD_UID: &str = "l2sm.l2sm.k8s.local/pod-uid";
+/// Label of attachments: the UID of the node that their pod is on.
+pub const NODE_UID: &str = "l2sm.l2sm.k8s.local/node-uid";
 
 /// An object of ours, as the API server has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +32,8 @@ pub struct Stored {
     pub deleting: bool,
     /// It has the finalizer [`IN_USE`].
     pub in_use: bool,
-    /// It is owned by a pod.
+    /// It is owned by a pod, or by the node that its pod was on: when the pod goes before the operator
+    /// removed the attachment, the garbage collector leaves the node as its owner.
     pub of_pod: bool,
     /// Its status as it is shown.
     pub status: Value,
@@ -57,6 +60,7 @@ impl Stored {
         let DynamicObject { metadata, mut data, .. } = raw;
         let status = data.get_mut("status").map(Value::take).unwrap_or_default();
         let owners = metadata.owner_references.iter().flatten();
+        let has_pod = metadata.labels.iter().flatten().any(|(name, _)| name == POD_UID);
         let reference = ObjectRef::new(kind, key_of(&metadata));
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
@@ -64,7 +68,10 @@ impl Stored {
             generation: generation_of(&metadata),
             deleting: metadata.deletion_timestamp.is_some(),
             in_use: metadata.finalizers.iter().flatten().any(|name| name == IN_USE),
-            of_pod: owners.clone().any(|owner| owner.kind == "Pod" && owner.api_version == "v1"),
+            of_pod: owners
+                .clone()
+                .filter(|owner| owner.api_version == "v1")
+                .any(|owner| owner.kind == "Pod" || owner.kind == "Node" && has_pod),
             object: read(kind, &metadata, data.get_mut("spec").map(Value::take), &status),
             reference,
             status,

@@ -29,7 +29,7 @@ use super::{Term, Trouble, retry::Retry};
 use crate::{
     cluster::{Cluster, News},
     steps::{Step, hold_back, plan_steps},
-    stored::POD_UID,
+    stored::{NODE_UID, POD_UID},
     watched::{Pod, Stage},
     wishes::{Interface, Place, Problem, Surroundings, read_wishes},
     writer::Write,
@@ -37,6 +37,17 @@ use crate::{
 
 /// Reason of a problem that is none of the user's.
 const WAITING: &str = "Waiting";
+
+/// Why something waits.
+const API_AWAY: &str = "the API server does not answer";
+
+/// What pods are looked at with.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    cluster: &'a Cluster,
+    catalog: &'a Catalog,
+    members: &'a Members,
+}
 
 /// Attachments by the UID of their pod, as its container runtime knows it.
 type ByPod = BTreeMap<String, Vec<Arc<L2Attachment>>>;
@@ -60,11 +71,14 @@ impl Term {
             self.leaving.extend(by_pod.get(uid).into_iter().flatten().map(key_of));
         }
         self.find_orphans(cluster, &by_pod, news).await;
+        // Another one of its name may be made now: that one stays.
+        self.leaving.retain(|key| catalog.attachments.contains_key(key));
+        let known = Known { cluster, catalog: &catalog, members: &members };
         for key in due {
             match cluster.pods.get(key) {
                 Some(pod) => {
                     let held = by_pod.get(&pod.runtime_uid).map_or(&[][..], Vec::as_slice);
-                    self.reconcile_pod(cluster, pod, held, &members).await;
+                    self.reconcile_pod(known, pod, held).await;
                 }
                 None => self.forget(key),
             }
@@ -72,22 +86,18 @@ impl Term {
         self.withdraw_leaving().await;
     }
 
-    async fn reconcile_pod(
-        &mut self,
-        cluster: &Cluster,
-        pod: &Pod,
-        held: &[Arc<L2Attachment>],
-        members: &Members,
-    ) {
+    async fn reconcile_pod(&mut self, known: Known<'_>, pod: &Pod, held: &[Arc<L2Attachment>]) {
         let around = Surroundings {
             networks: &self.networks,
-            namespaces: &cluster.namespaces,
-            nads: &cluster.nads,
+            namespaces: &known.cluster.namespaces,
+            nads: &known.cluster.nads,
             compat_lookup: self.settings.compat_lookup,
         };
-        let refs: Vec<&L2Attachment> = held.iter().map(AsRef::as_ref).collect();
+        let refs = held.iter().map(AsRef::as_ref);
+        let (leaving, refs): (Vec<&L2Attachment>, Vec<_>) =
+            refs.partition(|held| known.catalog.leaving.contains_key(&held.metadata.key()));
         let mut wishes = read_wishes(pod, &refs, around);
-        if let Some(why) = pod.node.as_deref().and_then(|node| members.outside(node)) {
+        if let Some(why) = pod.node.as_deref().and_then(|node| known.members.outside(node)) {
             hold_back(&mut wishes, &refs, &why);
         }
         let published = Arc::clone(&self.hub.subscribe().borrow());
@@ -96,25 +106,26 @@ impl Term {
         let mut problems = wishes.problems;
         // Who is in a network that is to go stays in it until it leaves by itself.
         problems.retain(|problem| {
-            let has = || held.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
+            let has = || refs.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
             problem.reason != "NetworkDeleting" || !has()
         });
+        // What takes its place would have its name, or its address.
+        let mut in_the_way = leaving.first().map(|held| not_let_go(&held.spec.node));
         for step in steps {
             match step {
-                // Nobody asks for it again: it is tried until it is gone.
-                Step::Withdraw(key) if pod.stage == Stage::Ended => {
-                    self.leaving.insert(key);
-                }
                 Step::Withdraw(key) => {
-                    if !self.withdraw(vec![key]).await {
-                        // What takes its place would have its name.
-                        problems.push(waits(Place { multus: false, entry: 0 }, None));
-                        break;
+                    let node = pod.node.as_deref().unwrap_or_default();
+                    if pod.stage == Stage::Ended {
+                        self.leaving.insert(key);
+                    } else if let Some(why) = self.withdraw(&key, node).await {
+                        self.leaving.insert(key);
+                        in_the_way = Some(why);
                     }
                 }
-                Step::Place(place, order) => {
-                    problems.extend(self.place(cluster, place, *order).await);
-                }
+                Step::Place(place, order) => problems.extend(match &in_the_way {
+                    Some(why) => Some(waits(place, order.ifname, why)),
+                    None => self.place(known.cluster, place, *order).await,
+                }),
             }
         }
         problems.extend(clashes(&wishes.interfaces, &refs, &published.plan));
@@ -125,26 +136,34 @@ impl Term {
         self.tell(pod, problems);
     }
 
-    /// Removes the attachments of pods that ended; what fails is tried again.
+    /// Removes attachments that nobody asks for; what is not gone yet is looked at again.
     async fn withdraw_leaving(&mut self) {
         for key in std::mem::take(&mut self.leaving) {
             // One by one: what is refused for one stands in no other's way.
-            if !self.withdraw(vec![key.clone()]).await {
+            if self.withdraw(&key, "").await.is_some() {
                 self.leaving.insert(key);
             }
         }
     }
 
     /// Makes one attachment; the result is what stands in its way.
-    async fn place(&mut self, cluster: &Cluster, place: Place, order: PodOrder) -> Option<Problem> {
+    async fn place(
+        &mut self,
+        cluster: &Cluster,
+        place: Place,
+        mut order: PodOrder,
+    ) -> Option<Problem> {
         let ifname = order.ifname.clone();
+        if let Some(node) = cluster.nodes.get(&order.node) {
+            order.labels.insert(NODE_UID.to_owned(), node.uid.clone());
+        }
         if let Some(network) = &order.network {
             // Before anything is in it: from now on it stays while it is used.
             let reference = ObjectRef::new(Kind::L2Network, network.clone());
             if let Some(stored) = cluster.ours.get(&reference)
                 && !self.keep_network(stored, true).await
             {
-                return Some(waits(place, Some(ifname)));
+                return Some(waits(place, ifname, API_AWAY));
             }
         }
         let told = order.clone();
@@ -165,26 +184,24 @@ impl Term {
             Refusal::Precondition(_) | Refusal::Store(StoreError::Refused(_)) => "NotAttached",
             Refusal::Store(why) => {
                 warn!(%why, "an attachment waits");
-                return Some(waits(place, Some(ifname)));
+                return Some(waits(place, ifname, API_AWAY));
             }
         };
         Some(Problem { place, ifname: Some(ifname), reason, message: refusal.to_string() })
     }
 
-    /// Removes attachments; the result says whether they are gone.
-    async fn withdraw(&self, keys: Vec<ObjectKey>) -> bool {
-        if keys.is_empty() {
-            return true;
-        }
-        let told: Vec<_> = keys.iter().map(ToString::to_string).collect();
+    /// Removes an attachment; the result says why it is not gone yet.
+    async fn withdraw(&self, key: &ObjectKey, node: &str) -> Option<String> {
+        let keys = [key.clone()];
         match on_hub(&self.hub, move |hub| hub.withdraw(&keys)).await {
-            Ok(()) => {
-                info!(attachments = told.join(", "), "attachments removed");
-                true
+            Ok(held) if held.is_empty() => {
+                info!(attachment = %key, "attachment removed");
+                None
             }
+            Ok(_held) => Some(not_let_go(node)),
             Err(why) => {
-                warn!(%why, attachments = told.join(", "), "cannot remove");
-                false
+                warn!(%why, attachment = %key, "cannot remove");
+                Some(API_AWAY.to_owned())
             }
         }
     }
@@ -197,7 +214,11 @@ impl Term {
             return;
         }
         let live: BTreeSet<_> = cluster.pods.values().map(|pod| pod.runtime_uid.as_str()).collect();
-        let orphans = by_pod.iter().filter(|(uid, _)| !live.contains(uid.as_str()));
+        let orphans = by_pod.iter().filter(|(uid, held)| {
+            let leave = || held.iter().all(|held| self.leaving.contains(&held.metadata.key()));
+            !live.contains(uid.as_str()) && !leave()
+        });
+        let orphans: Vec<_> = orphans.collect();
         for (_, held) in orphans {
             let Some(first) = held.first() else { continue };
             let uid = first.metadata.labels.get(POD_UID).cloned().unwrap_or_default();
@@ -307,8 +328,12 @@ fn key_of(held: &Arc<L2Attachment>) -> ObjectKey {
     held.metadata.key()
 }
 
-/// What waits for the API server alone.
-fn waits(place: Place, ifname: Option<String>) -> Problem {
-    let message = "the API server does not answer: trying again".to_owned();
-    Problem { place, ifname, reason: WAITING, message }
+/// What waits for something that is none of the user's business.
+fn waits(place: Place, ifname: String, why: &str) -> Problem {
+    let message = format!("{why}: trying again");
+    Problem { place, ifname: Some(ifname), reason: WAITING, message }
+}
+
+fn not_let_go(node: &str) -> String {
+    format!("node {node} has not removed yet what was attached there before")
 }

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use l2sm_api::objects::{Condition, ConditionStatus, Kind, Object};
-use l2sm_controller::{catalog::ObjectRef, distribute::on_hub};
+use l2sm_controller::{
+    catalog::{Catalog, ObjectRef},
+    distribute::on_hub,
+    hub::Hub,
+};
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -24,10 +28,13 @@ impl Term {
         self.count();
         let listed =
             on_hub(&self.hub, |hub| Kind::ALL.map(|kind| hub.list(kind, None, None))).await;
-        let users = self.users();
+        let catalog = on_hub(&self.hub, Hub::catalog).await;
+        let users = users(&catalog);
         let mut attached = Vec::new();
         for object in listed.into_iter().flatten() {
-            if let Object::L2Attachment(attachment) = &object {
+            if let Object::L2Attachment(attachment) = &object
+                && !catalog.leaving.contains_key(&attachment.metadata.key())
+            {
                 attached.push(attachment.as_ref().clone());
             }
             self.show_object(cluster, object, &users);
@@ -35,17 +42,6 @@ impl Term {
         self.show_faults(cluster);
         self.keep_networks(cluster, &users).await;
         self.show_pods(cluster, &attached);
-    }
-
-    /// Pods that use each network.
-    fn users(&self) -> BTreeMap<ObjectKey, BTreeSet<String>> {
-        let mut users: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for held in self.hub.catalog().attachments.values() {
-            let pod = held.spec.pod.as_deref().unwrap_or(&held.metadata.name);
-            let pod = format!("{}/{pod}", held.metadata.namespace);
-            users.entry(held.network()).or_default().insert(pod);
-        }
-        users
     }
 
     fn show_object(
@@ -175,6 +171,18 @@ impl Term {
             self.send(write);
         }
     }
+}
+
+/// Pods that use each network; those whose attachments are leaving do so no more.
+fn users(catalog: &Catalog) -> BTreeMap<ObjectKey, BTreeSet<String>> {
+    let mut users: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    let stay = catalog.attachments.iter().filter(|(key, _)| !catalog.leaving.contains_key(*key));
+    for (_, held) in stay {
+        let pod = held.spec.pod.as_deref().unwrap_or(&held.metadata.name);
+        let pod = format!("{}/{pod}", held.metadata.namespace);
+        users.entry(held.network()).or_default().insert(pod);
+    }
+    users
 }
 
 /// The condition of a network that somebody wants gone, and that pods use.
