@@ -1,7 +1,10 @@
 //! The one place that changes objects: it decides on a draft, commits it to the store, and only then
 //! answers and tells the agents' streams.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use l2sm_api::{
@@ -15,13 +18,14 @@ use l2sm_core::{
     plan::Plan,
     world::World,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::{
     apply::{self, Applied, ApplyFault},
     attach::{self, AttachOrder, DetachOrder},
     catalog::{Catalog, ObjectRef},
     delete::{self, DeleteOptions},
+    distribute::{SNAPSHOT_TIMEOUT, SNAPSHOTS},
     draft::{Draft, Ground},
     overlay::NodeNames,
     progress::{Progress, Released},
@@ -52,6 +56,10 @@ pub struct Hub {
     notices: watch::Sender<Arc<Notices>>,
     /// Counts what may have changed a status.
     activity: watch::Sender<u64>,
+    /// Turns to have a snapshot.
+    snapshots: Semaphore,
+    /// How long such a turn lasts at most.
+    snapshot_timeout: Duration,
 }
 
 /// What the agents' streams are fed from.
@@ -169,6 +177,8 @@ impl Hub {
             published,
             notices: watch::channel(Arc::default()).0,
             activity: watch::channel(0).0,
+            snapshots: Semaphore::new(SNAPSHOTS),
+            snapshot_timeout: SNAPSHOT_TIMEOUT,
         })
     }
 
@@ -305,6 +315,28 @@ impl Hub {
         let removed = attach::detach(&mut draft, node, order);
         self.commit(&mut state, draft)?;
         Ok((removed, state.revision))
+    }
+
+    /// A stream's turn to send a snapshot; `None` never: turns are not closed.
+    pub(crate) async fn snapshot_turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.snapshots.acquire().await.ok()
+    }
+
+    /// How long such a turn lasts at most.
+    pub(crate) const fn snapshot_timeout(&self) -> Duration {
+        self.snapshot_timeout
+    }
+
+    /// The same with shorter turns.
+    #[cfg(test)]
+    pub(crate) fn with_snapshot_timeout(self, snapshot_timeout: Duration) -> Self {
+        Self { snapshot_timeout, ..self }
+    }
+
+    /// How many more snapshots may be sent now.
+    #[cfg(test)]
+    pub(crate) fn snapshots_free(&self) -> usize {
+        self.snapshots.available_permits()
     }
 
     /// What a node must know at the revision that is distributed now.
