@@ -81,6 +81,8 @@ struct State {
     revision: u64,
     last_vni: Option<Vni>,
     released: Vec<Released>,
+    /// Addresses in objects that cannot be read.
+    withheld: Vec<Released>,
     next_stream: u64,
     commits: Commits,
     /// Nodes of the cluster; none without one.
@@ -164,6 +166,7 @@ impl Hub {
             revision: meta.revision,
             last_vni: Vni::new(meta.last_vni),
             released: Vec::new(),
+            withheld: Vec::new(),
             next_stream: 1,
             commits: Commits::default(),
             node_names: NodeNames::new(),
@@ -363,7 +366,7 @@ impl Hub {
     }
 
     fn draft(&self, state: &mut State) -> Draft {
-        let State { catalog, progress, released, revision, last_vni, .. } = state;
+        let State { catalog, progress, released, withheld, revision, last_vni, .. } = state;
         released.retain(|held| {
             let known = catalog.nodes.contains_key(&crate::catalog::node_key(&held.node));
             known && progress.acked(&held.node) < held.revision
@@ -374,7 +377,7 @@ impl Hub {
             now: self.now(),
             new_uid: || uuid::Uuid::new_v4().to_string(),
             last_vni: *last_vni,
-            released: released.clone(),
+            released: released.iter().chain(withheld.iter()).cloned().collect(),
         };
         Draft::new(catalog.clone(), ground)
     }

@@ -12,6 +12,7 @@ fn network(name: &str, uid: &str, version: u64) -> Stored {
         in_use: false,
         of_pod: false,
         status: Value::Null,
+        claims: vec![],
         object: Err("not looked at".into()),
     }
 }

@@ -204,7 +204,7 @@ fn an_address_goes_out_again_only_after_its_node_let_go() {
     assert_eq!(taken, "network default/blue: address 10.0.0.1 is in use by default/a");
     assert_eq!(hub.withdraw(&a).unwrap(), a);
 
-    hub.ack("n1", without, std::collections::BTreeMap::new());
+    hub.ack("n1", without, BTreeMap::new());
     assert_eq!(hub.withdraw(&a).unwrap(), []);
     hub.place(&with_first(elsewhere("c"))).unwrap();
     let ips = |name: &str| {
@@ -252,6 +252,21 @@ fn an_attachment_that_leaves_goes_with_its_node_and_another_one_of_its_name_stay
 }
 
 #[test]
+fn nobody_gets_an_address_that_stands_in_what_cannot_be_read() {
+    let hub = hub(&Api::default());
+    hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();
+    let (a, blue) = (ObjectKey::new("default", "a"), ObjectKey::new("default", "blue"));
+    hub.withhold(&[(a, vec![(blue, "10.0.0.1".parse().unwrap())])].into());
+    let taken = hub.place(&with_first(order("b", "blue"))).unwrap_err().to_string();
+    assert_eq!(taken, "network default/blue: address 10.0.0.1 is in use by default/a");
+    hub.place(&order("c", "blue")).unwrap();
+    let c = hub.catalog().attachments[&ObjectKey::new("default", "c")].spec.ips.clone();
+    assert_eq!(c, ["10.0.0.2/29"]);
+    hub.withhold(&BTreeMap::new());
+    hub.place(&with_first(order("b", "blue"))).unwrap();
+}
+
+#[test]
 fn what_an_agent_said_is_not_overwritten_by_what_is_shown_of_its_node() {
     let hub = hub(&Api::default());
     let spec = l2sm_api::objects::L2NodeSpec {
@@ -261,7 +276,7 @@ fn what_an_agent_said_is_not_overwritten_by_what_is_shown_of_its_node() {
     };
     let hello = AgentHello { node: "n1".into(), spec, version: "v1".into(), ..Default::default() };
     hub.hello(hello, None).unwrap();
-    hub.ack("n1", hub.status().revision, std::collections::BTreeMap::new());
+    hub.ack("n1", hub.status().revision, BTreeMap::new());
     let Object::L2Node(mut shown) = hub.list(Kind::L2Node, None, None).remove(0) else { panic!() };
 
     let status = shown.status.as_mut().unwrap();

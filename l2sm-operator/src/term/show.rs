@@ -25,7 +25,7 @@ impl Term {
     /// Writes what is not shown as it is.
     pub(super) async fn show(&mut self, cluster: &Cluster) {
         self.shown.due = false;
-        self.count();
+        self.count().await;
         let listed =
             on_hub(&self.hub, |hub| Kind::ALL.map(|kind| hub.list(kind, None, None))).await;
         let catalog = on_hub(&self.hub, Hub::catalog).await;
