@@ -88,3 +88,27 @@ fn an_attachment_outlives_its_pod_while_its_node_is_there() {
     let other = json!({"apiVersion": "v1", "kind": "Secret", "name": "n1", "uid": "u2"});
     assert!(!left(json!({POD_UID: "u1"}), &other));
 }
+
+#[test]
+fn what_a_call_without_answer_left_is_known_again() {
+    let created = |ip: &str, uid: &str| -> L2Attachment {
+        serde_json::from_value(json!({
+            "apiVersion": API_VERSION, "kind": "L2Attachment",
+            "metadata": {"name": "a", "namespace": "shop", "labels": {POD_UID: uid}},
+            "spec": {
+                "network": "blue", "node": "n1", "pod": "a", "podUID": uid, "ifname": "net1",
+                "mac": "02:00:00:00:00:01", "ips": [ip],
+            },
+        }))
+        .unwrap()
+    };
+    let wanted = created("10.0.0.1/24", "u1");
+    let found = |held: &L2Attachment| {
+        let mut found = serde_json::to_value(held).unwrap();
+        found["metadata"]["resourceVersion"] = json!("7");
+        serde_json::from_value::<DynamicObject>(found).unwrap()
+    };
+    assert!(is_as_created(&wanted, found(&wanted)));
+    assert!(!is_as_created(&wanted, found(&created("10.0.0.2/24", "u1"))));
+    assert!(!is_as_created(&wanted, found(&created("10.0.0.1/24", "u2"))));
+}

@@ -28,6 +28,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
+    ask::ask,
     bootstrap::{self, BootstrapService},
     cluster::Cluster,
     lease::{Candidate, Permit, Standing, contend},
@@ -324,7 +325,7 @@ async fn renew(
 /// What names this cluster.
 async fn source_of(client: &Client) -> anyhow::Result<String> {
     let api: Api<ApiNamespace> = Api::all(client.clone());
-    let found = api.get("kube-system").await.context("cannot read namespace kube-system")?;
+    let found = ask(api.get("kube-system")).await.context("cannot read namespace kube-system")?;
     found.metadata.uid.context("namespace kube-system has no UID")
 }
 

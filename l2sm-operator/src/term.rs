@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use crate::{
     api_store::{ApiStore, Ground, Written},
+    ask::{LIST, ask_within},
     cluster::{Cluster, News},
     lease::Permit,
     metrics::Metrics,
@@ -116,7 +117,7 @@ impl Term {
         let mut objects = Vec::new();
         for kind in Kind::ALL {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
-            let listed = api.list(&ListParams::default()).await;
+            let listed = ask_within(LIST, api.list(&ListParams::default())).await;
             let listed = listed.with_context(|| format!("cannot list {kind}s"))?;
             let listed = listed.items.into_iter().map(|raw| Stored::read(kind, raw));
             let listed: Vec<_> = listed.collect();

@@ -29,7 +29,7 @@ use tracing::info;
 use uuid::Uuid;
 use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
 
-use crate::api_store::MANAGER;
+use crate::{api_store::MANAGER, ask::ask};
 
 /// Name of the Secret with the authority, and of the `ConfigMap` with what agents may know of it.
 pub const NAME: &str = "l2sm-ca";
@@ -78,12 +78,13 @@ impl Authority {
             PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         // Another operator may make or replace it at the same time: then that one's is taken.
         for _ in 0..5 {
-            let found = secrets.get_opt(NAME).await.context("cannot read the Secret l2sm-ca")?;
+            let found =
+                ask(secrets.get_opt(NAME)).await.context("cannot read the Secret l2sm-ca")?;
             let written = match found {
                 None => {
                     info!("making an authority");
                     let new = secret(namespace, &make(now)?, None, None);
-                    secrets.create(&parameters, &new).await
+                    ask(secrets.create(&parameters, &new)).await
                 }
                 Some(found) => {
                     let authority = Self::read(&found)?;
@@ -92,7 +93,7 @@ impl Authority {
                     };
                     info!(ends = %authority.ends, "the authority ends: the next one is prepared");
                     new.metadata.resource_version = found.metadata.resource_version;
-                    secrets.replace(NAME, &parameters, &new).await
+                    ask(secrets.replace(NAME, &parameters, &new)).await
                 }
             };
             match written {
@@ -158,7 +159,7 @@ impl Authority {
     pub async fn publish(&self, client: &Client, namespace: &str) -> anyhow::Result<()> {
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
         let bundle = self.bundle();
-        let held = maps.get_opt(NAME).await.context("cannot read the ConfigMap l2sm-ca")?;
+        let held = ask(maps.get_opt(NAME)).await.context("cannot read the ConfigMap l2sm-ca")?;
         let held = held.and_then(|held| held.data).unwrap_or_default();
         if held.get(CERT) == Some(&bundle) {
             return Ok(());
@@ -168,7 +169,7 @@ impl Authority {
             "metadata": {"name": NAME}, "data": {CERT: bundle},
         });
         let parameters = PatchParams::apply(MANAGER).force();
-        maps.patch(NAME, &parameters, &Patch::Apply(&patch))
+        ask(maps.patch(NAME, &parameters, &Patch::Apply(&patch)))
             .await
             .context("cannot write the ConfigMap l2sm-ca")?;
         Ok(())

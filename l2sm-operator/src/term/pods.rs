@@ -27,6 +27,7 @@ use tracing::{info, warn};
 
 use super::{Term, Trouble, retry::Retry};
 use crate::{
+    ask::ask,
     cluster::{Cluster, News},
     steps::{Step, hold_back, plan_steps},
     stored::{NODE_UID, POD_UID},
@@ -231,12 +232,14 @@ impl Term {
                 found.metadata.uid.as_ref() == Some(&uid)
                     && annotations.clone().any(|(name, _)| ours.contains(&name.as_str()))
             };
-            match api.get_metadata_opt(pod).await {
+            match ask(api.get_metadata_opt(pod)).await {
                 Ok(Some(found)) if wants(&found) => {}
                 Ok(_) => self.leaving.extend(held.iter().map(key_of)),
                 Err(why) => {
                     warn!(%why, namespace, pod, "cannot ask for a pod");
                     self.unasked = true;
+                    // Nor for the others: each would take its time.
+                    return;
                 }
             }
         }
