@@ -23,6 +23,8 @@ pub struct Cluster {
     pub namespaces: BTreeMap<String, Namespace>,
     /// NADs.
     pub nads: BTreeMap<ObjectKey, Nad>,
+    /// The cluster knows NADs.
+    pub knows_nads: bool,
     /// Objects of ours.
     pub ours: BTreeMap<ObjectRef, Stored>,
     /// What is new since it was taken last.
@@ -75,10 +77,21 @@ impl Cluster {
                 let name = |namespace: &Namespace| namespace.name.clone();
                 self.news.surroundings |= replace(&mut self.namespaces, change, name);
             }
+            Seen::NoNads => {
+                self.note_list(true, "nads");
+                self.knows_nads = false;
+            }
             Seen::Nad(change) => {
+                self.knows_nads = true;
                 self.note_list(matches!(change, Change::All(_)), "nads");
-                if let Change::Gone(nad) = &change {
-                    self.news.without_nad.extend(nad.owner.clone());
+                match &change {
+                    Change::Put(_) => {}
+                    Change::Gone(nad) => self.news.without_nad.extend(nad.owner.clone()),
+                    Change::All(all) => {
+                        let gone = |held: &&Nad| !all.iter().any(|nad| nad.key == held.key);
+                        let gone = self.nads.values().filter(gone);
+                        self.news.without_nad.extend(gone.filter_map(|nad| nad.owner.clone()));
+                    }
                 }
                 self.news.surroundings |= replace(&mut self.nads, change, |nad| nad.key.clone());
             }

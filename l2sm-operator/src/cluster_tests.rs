@@ -87,3 +87,17 @@ fn pods_that_do_not_concern_us_are_not_kept() {
     cluster.take(Seen::Pod(Change::Gone(pod("a", None))));
     assert!(cluster.take_news().ended.contains("uid-a"));
 }
+
+#[test]
+fn nads_are_known_once_the_cluster_has_their_definition() {
+    let mut cluster = Cluster::default();
+    cluster.take(Seen::NoNads);
+    assert!(!cluster.knows_nads);
+    assert!(cluster.synced.contains("nads"), "nobody waits for it");
+    let owner = Some("u1".to_owned());
+    cluster.take(Seen::Nad(Change::All(vec![Nad { owner, ..Nad::default() }])));
+    assert!(cluster.knows_nads && cluster.take_news().without_nad.is_empty());
+    // As after the definition was made anew.
+    cluster.take(Seen::Nad(Change::All(vec![])));
+    assert_eq!(cluster.take_news().without_nad, ["u1".to_owned()].into());
+}

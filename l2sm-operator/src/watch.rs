@@ -55,8 +55,10 @@ pub enum Seen {
     Node(Change<Node>),
     /// Of namespaces.
     Namespace(Change<Namespace>),
-    /// Of NADs; `All` of nothing where the cluster does not know that kind.
+    /// Of NADs.
     Nad(Change<Nad>),
+    /// The cluster does not know NADs.
+    NoNads,
     /// Of a kind of ours.
     Ours(Kind, Change<Stored>),
 }
@@ -92,7 +94,7 @@ async fn follow_nads(api: Api<DynamicObject>, to: mpsc::Sender<Seen>) {
         let pause = match ask(api.list(&ListParams::default().limit(1))).await {
             Ok(_) => break,
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                if to.send(Seen::Nad(Change::All(Vec::new()))).await.is_err() {
+                if to.send(Seen::NoNads).await.is_err() {
                     return;
                 }
                 UNKNOWN

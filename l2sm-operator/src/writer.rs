@@ -94,6 +94,8 @@ pub enum Write {
         network: ObjectKey,
         /// Its UID.
         uid: String,
+        /// UID of the network's own NAD that stands there; `None`: one is made, where there is none.
+        there: Option<String>,
         /// `spec.config`.
         config: String,
     },
@@ -227,12 +229,22 @@ async fn request(client: Client, write: &Write) -> Result<(), kube::Error> {
                 created => drop(created?),
             }
         }
-        Write::Nad { network, uid, config } => {
-            let patch = nad(network, uid, config);
+        Write::Nad { network, uid, there, config } => {
             let resource = nad_resource();
             let api: Api<DynamicObject> =
                 Api::namespaced_with(client, &network.namespace, &resource);
-            drop(api.patch(&network.name, &apply, &Patch::Apply(&patch)).await?);
+            let manager = Some(MANAGER.to_owned());
+            if let Some(there) = there {
+                // Of another one of that name the API server says that the UID is not its own.
+                let patch = json!({"metadata": {"uid": there}, "spec": {"config": config}});
+                let parameters = PatchParams { field_manager: manager, ..Default::default() };
+                drop(api.patch(&network.name, &parameters, &Patch::Merge(&patch)).await?);
+            } else {
+                let new = serde_json::from_value(nad(network, uid, config));
+                let new: DynamicObject = new.map_err(kube::Error::SerdeError)?;
+                let parameters = PostParams { field_manager: manager, ..Default::default() };
+                drop(api.create(&parameters, &new).await?);
+            }
         }
     }
     Ok(())

@@ -13,11 +13,13 @@ use l2sm_controller::{
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::{Term, text};
 use crate::{
     cluster::Cluster,
     stored::Stored,
+    watched::Nad,
     writer::{self, Write},
 };
 
@@ -123,11 +125,20 @@ impl Term {
         cluster: &Cluster,
         users: &BTreeMap<ObjectKey, BTreeSet<String>>,
     ) {
+        let keep_nads = self.settings.keep_nads && cluster.knows_nads;
+        let missing = self.settings.keep_nads && !cluster.knows_nads;
+        if missing && !self.shown.nads_missing {
+            warn!(
+                "--attach-mode multus: the cluster does not know NetworkAttachmentDefinitions: networks \
+                 get theirs once Multus' definition of them is applied"
+            );
+        }
+        self.shown.nads_missing = missing;
         let networks = cluster.ours.values().filter(|it| it.reference.kind == Kind::L2Network);
         for stored in networks {
             let key = &stored.reference.key;
             self.keep_network(stored, users.contains_key(key)).await;
-            if self.settings.keep_nads && !stored.deleting && stored.object.is_ok() {
+            if keep_nads && !stored.deleting && stored.object.is_ok() {
                 self.keep_nad(cluster, key, &stored.uid);
             }
         }
@@ -160,17 +171,23 @@ impl Term {
             "network": key.name, "namespace": key.namespace,
         });
         let config = config.to_string();
-        let before = match cluster.nads.get(key) {
-            Some(nad) if nad.owner.as_deref() == Some(uid) => json!(nad.config),
-            Some(_) => return,
-            None => Value::Null,
-        };
-        let write =
-            Write::Nad { network: key.clone(), uid: uid.to_owned(), config: config.clone() };
-        if before != json!(config) && self.shown.is_new(write.subject(), &json!(config), &before) {
+        let there = cluster.nads.get(key);
+        if !is_to_be_written(there, uid, &config) {
+            return;
+        }
+        let told = json!([config, there.map(|nad| &nad.config)]);
+        let there = there.map(|nad| nad.uid.clone());
+        let (network, uid) = (key.clone(), uid.to_owned());
+        let write = Write::Nad { network, uid, there, config };
+        if self.shown.is_new(write.subject(), &told, &Value::Null) {
             self.send(write);
         }
     }
+}
+
+/// Whether the NAD of the network `uid` is to be made, or made right: never over somebody else's.
+fn is_to_be_written(there: Option<&Nad>, uid: &str, config: &str) -> bool {
+    there.is_none_or(|nad| nad.owner.as_deref() == Some(uid) && nad.config != config)
 }
 
 /// Pods that use each network; those whose attachments are leaving do so no more.
@@ -261,6 +278,20 @@ mod tests {
         assert_eq!(status(3), status(4));
         assert_eq!(status(3)["conditions"][0]["message"], "in the kernel of 2 nodes");
         assert_eq!(status(3)["vni"], 7);
+    }
+
+    #[test]
+    fn a_nad_is_written_where_none_is_or_our_own_says_something_else() {
+        let nad = |owner: Option<&str>, config: &str| Nad {
+            owner: owner.map(str::to_owned),
+            config: config.to_owned(),
+            ..Nad::default()
+        };
+        assert!(is_to_be_written(None, "u1", "ours"));
+        assert!(is_to_be_written(Some(&nad(Some("u1"), "edited")), "u1", "ours"));
+        assert!(!is_to_be_written(Some(&nad(Some("u1"), "ours")), "u1", "ours"));
+        assert!(!is_to_be_written(Some(&nad(None, "theirs")), "u1", "ours"));
+        assert!(!is_to_be_written(Some(&nad(Some("u0"), "of the one before")), "u1", "ours"));
     }
 
     #[test]
