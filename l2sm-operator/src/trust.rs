@@ -63,15 +63,38 @@ pub struct Authority {
     ends: OffsetDateTime,
 }
 
+/// A process' part in keeping the authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It holds the Lease: it makes the authority, and replaces it before it ends.
+    Holder,
+    /// It starts: it makes the authority where there is none, for nobody could take the Lease without.
+    Starter,
+    /// It takes what is there.
+    Follower,
+}
+
+/// What to do about the Secret.
+enum Step {
+    /// It is as it must be.
+    Keep(Box<Authority>),
+    /// There is none.
+    Create(Secret),
+    /// It must be another one, of the same version.
+    Replace(Secret),
+}
+
 impl Authority {
-    /// The authority in the Secret; it is made where there is none, and replaced before it ends.
+    /// The authority in the Secret. Whether it is made where there is none, and replaced before it ends,
+    /// is the caller's part.
     ///
     /// # Errors
-    /// The Secret cannot be read or written, or holds something else.
+    /// The Secret cannot be read or written, is not there, or holds something else.
     pub async fn open(
         client: &Client,
         namespace: &str,
         now: OffsetDateTime,
+        part: Part,
     ) -> anyhow::Result<Self> {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let parameters =
@@ -80,19 +103,14 @@ impl Authority {
         for _ in 0..5 {
             let found =
                 ask(secrets.get_opt(NAME)).await.context("cannot read the Secret l2sm-ca")?;
-            let written = match found {
-                None => {
+            let written = match decide(found.as_ref(), namespace, now, part)? {
+                Step::Keep(authority) => return Ok(*authority),
+                Step::Create(new) => {
                     info!("making an authority");
-                    let new = secret(namespace, &make(now)?, None, None);
                     ask(secrets.create(&parameters, &new)).await
                 }
-                Some(found) => {
-                    let authority = Self::read(&found)?;
-                    let Some(mut new) = authority.rotated(namespace, now)? else {
-                        return Ok(authority);
-                    };
-                    info!(ends = %authority.ends, "the authority ends: the next one is prepared");
-                    new.metadata.resource_version = found.metadata.resource_version;
+                Step::Replace(new) => {
+                    info!("the authority ends: the next one is prepared");
                     ask(secrets.replace(NAME, &parameters, &new)).await
                 }
             };
@@ -238,6 +256,29 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
     }
+}
+
+fn decide(
+    found: Option<&Secret>,
+    namespace: &str,
+    now: OffsetDateTime,
+    part: Part,
+) -> anyhow::Result<Step> {
+    let Some(found) = found else {
+        if part == Part::Follower {
+            bail!("there is no Secret l2sm-ca: the holder of the lease makes one");
+        }
+        return Ok(Step::Create(secret(namespace, &make(now)?, None, None)));
+    };
+    let authority = Authority::read(found)?;
+    let new = if part == Part::Holder { authority.rotated(namespace, now)? } else { None };
+    Ok(match new {
+        Some(mut new) => {
+            new.metadata.resource_version.clone_from(&found.metadata.resource_version);
+            Step::Replace(new)
+        }
+        None => Step::Keep(Box::new(authority)),
+    })
 }
 
 /// Certificate and key of a new authority, PEM.
