@@ -22,10 +22,10 @@ struct Agent {
 }
 
 impl Agent {
-    fn follow(hub: &Arc<Hub>, number: usize) -> Self {
+    fn follow(hub: &Arc<Hub>, number: u16) -> Self {
         let (says, from) = mpsc::channel(1);
         let (to, sent) = mpsc::channel(1);
-        let vtep = std::net::Ipv6Addr::from(0x2001_0db8_u128 << 96 | number as u128);
+        let vtep = std::net::Ipv6Addr::from(0x2001_0db8_u128 << 96 | u128::from(number));
         let hello = v1::Hello {
             node: format!("n{number}"),
             vtep_addresses: vec![address_bytes(vtep.into())],
@@ -51,14 +51,15 @@ impl Agent {
 /// As many agents as may have their snapshots at a time, none of which reads, and one more, which has
 /// read its welcome.
 async fn full(hub: &Arc<Hub>) -> (Vec<Agent>, Agent) {
-    let idle = (0..SNAPSHOTS).map(|number| Agent::follow(hub, number)).collect();
+    let last = u16::try_from(SNAPSHOTS).unwrap();
+    let idle = (0..last).map(|number| Agent::follow(hub, number)).collect();
     let all_taken = async {
         while hub.snapshots_free() > 0 {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, all_taken).await.unwrap();
-    let mut late = Agent::follow(hub, SNAPSHOTS);
+    let mut late = Agent::follow(hub, last);
     let welcome = late.read().await;
     assert!(matches!(welcome, v1::from_controller::Message::Welcome(_)), "{welcome:?}");
     (idle, late)

@@ -66,7 +66,7 @@ impl Stored {
         let reference = ObjectRef::new(kind, key_of(&metadata));
         let spec = data.get_mut("spec").map(Value::take).unwrap_or_default();
         let claims = claims(&reference, &spec);
-        let object = read(kind, &metadata, spec, &status);
+        let object = read(kind, &metadata, &spec, &status);
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             version: version_of(&metadata),
@@ -112,7 +112,7 @@ fn claims(attachment: &ObjectRef, spec: &Value) -> Vec<(ObjectKey, IpAddr)> {
     ips.map(|ip| (ObjectKey::new(namespace, network), ip)).collect()
 }
 
-fn read(kind: Kind, metadata: &ObjectMeta, spec: Value, status: &Value) -> Result<Object, String> {
+fn read(kind: Kind, metadata: &ObjectMeta, spec: &Value, status: &Value) -> Result<Object, String> {
     let key = key_of(metadata);
     let mut named = json!({"name": key.name});
     if kind.is_namespaced() {

@@ -66,7 +66,7 @@ async fn writes_about_the_same_are_sent_one_after_the_other_and_failures_are_tol
         }
     };
     send_all(waiting, &failed, send_one).await;
-    let sent = sent.borrow();
+    let sent = sent.take();
     let about_a: Vec<_> = sent.iter().filter(|line| line.starts_with('a')).collect();
     assert_eq!((about_a[0].as_str(), about_a.last().unwrap().as_str()), ("a 1", "a 3"));
     assert!(sent.contains(&"b 1".to_owned()));

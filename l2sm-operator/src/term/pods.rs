@@ -79,7 +79,7 @@ impl Term {
             match cluster.pods.get(key) {
                 Some(pod) => {
                     let held = by_pod.get(&pod.runtime_uid).map_or(&[][..], Vec::as_slice);
-                    self.reconcile_pod(known, pod, held).await;
+                    Box::pin(self.reconcile_pod(known, pod, held)).await;
                 }
                 None => self.forget(key),
             }
@@ -115,13 +115,15 @@ impl Term {
         for step in steps {
             match step {
                 Step::Withdraw(key) => {
-                    let node = pod.node.as_deref().unwrap_or_default();
-                    if pod.stage == Stage::Ended {
-                        self.leaving.insert(key);
-                    } else if let Some(why) = self.withdraw(&key, node).await {
-                        self.leaving.insert(key);
-                        in_the_way = Some(why);
+                    if pod.stage != Stage::Ended {
+                        let node = pod.node.as_deref().unwrap_or_default();
+                        in_the_way = match self.withdraw(&key).await {
+                            Ok(true) => continue,
+                            Ok(false) => Some(not_let_go(node)),
+                            Err(_said) => Some(API_AWAY.to_owned()),
+                        };
                     }
+                    self.leaving.insert(key);
                 }
                 Step::Place(place, order) => problems.extend(match &in_the_way {
                     Some(why) => Some(waits(place, order.ifname, why)),
@@ -139,11 +141,18 @@ impl Term {
 
     /// Removes attachments that nobody asks for; what is not gone yet is looked at again.
     async fn withdraw_leaving(&mut self) {
+        let mut away = false;
         for key in std::mem::take(&mut self.leaving) {
-            // One by one: what is refused for one stands in no other's way.
-            if self.withdraw(&key, "").await.is_some() {
-                self.leaving.insert(key);
+            // One by one: what is refused for one stands in no other's way. An API server that does not
+            // answer is asked once.
+            if !away {
+                match self.withdraw(&key).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(why) => away = matches!(why, StoreError::Away(_)),
+                }
             }
+            self.leaving.insert(key);
         }
     }
 
@@ -191,20 +200,16 @@ impl Term {
         Some(Problem { place, ifname: Some(ifname), reason, message: refusal.to_string() })
     }
 
-    /// Removes an attachment; the result says why it is not gone yet.
-    async fn withdraw(&self, key: &ObjectKey, node: &str) -> Option<String> {
+    /// Removes an attachment; the result says whether it is gone, or waits for its node.
+    async fn withdraw(&self, key: &ObjectKey) -> Result<bool, StoreError> {
         let keys = [key.clone()];
-        match on_hub(&self.hub, move |hub| hub.withdraw(&keys)).await {
-            Ok(held) if held.is_empty() => {
-                info!(attachment = %key, "attachment removed");
-                None
-            }
-            Ok(_held) => Some(not_let_go(node)),
-            Err(why) => {
-                warn!(%why, attachment = %key, "cannot remove");
-                Some(API_AWAY.to_owned())
-            }
+        let withdrawn = on_hub(&self.hub, move |hub| hub.withdraw(&keys)).await;
+        match &withdrawn {
+            Ok(held) if held.is_empty() => info!(attachment = %key, "attachment removed"),
+            Ok(_held) => {}
+            Err(why) => warn!(%why, attachment = %key, "cannot remove"),
         }
+        Ok(withdrawn?.is_empty())
     }
 
     /// Has attachments leave whose pod no watch shows: the API server is asked first, for the watch
