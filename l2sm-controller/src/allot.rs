@@ -29,6 +29,9 @@ pub struct Wish<'a> {
     pub ips: &'a [Wanted],
     /// MAC; none: planned.
     pub mac: Option<Mac>,
+    /// Addresses that it names wait, as chosen ones do, until the node that had them last has let go
+    /// of them.
+    pub waits: bool,
 }
 
 /// What an attachment gets.
@@ -81,8 +84,8 @@ impl AllotError {
     }
 }
 
-/// Addresses and the MAC for an attachment to `network`. An address that a node has not let go of
-/// yet is not given out by itself.
+/// Addresses and the MAC for an attachment to `network`. An address that another node has not let go
+/// of yet is not given out by itself; where the attachment names it, it may have it unless it waits.
 ///
 /// # Errors
 /// See [`AllotError`].
@@ -92,8 +95,11 @@ pub fn allot(
     wish: &Wish<'_>,
 ) -> Result<Allotted, AllotError> {
     let key = network.metadata.key();
-    let elsewhere =
-        if wish.ips.is_empty() { draft.held_elsewhere(&key, wish.node) } else { BTreeMap::new() };
+    let elsewhere = if wish.ips.is_empty() || wish.waits {
+        draft.held_elsewhere(&key, wish.node)
+    } else {
+        BTreeMap::new()
+    };
     let source = draft.ground.source.clone();
     let tenants = draft.tenants(&key);
     let own = Holder::Attachment(wish.attachment.clone());

@@ -15,6 +15,7 @@ use crate::{
     apply::same_netns,
     catalog::ObjectRef,
     draft::Draft,
+    overlay::NodeNames,
     refusal::Refusal,
 };
 
@@ -78,6 +79,10 @@ pub fn attach(draft: &mut Draft, order: &AttachOrder) -> Result<ObjectKey, Refus
         check_same(&key, &there, &network_key, order)?;
         return Ok(key);
     }
+    // Without a cluster nodes have no labels: they are listed by name.
+    if let Some(why) = draft.catalog.members(&NodeNames::new()).outside(&order.node) {
+        return Err(Refusal::Precondition(why));
+    }
     if spec.ifname.is_empty() {
         spec.ifname = free_ifname(draft, &spec);
     }
@@ -89,6 +94,8 @@ pub fn attach(draft: &mut Draft, order: &AttachOrder) -> Result<ObjectKey, Refus
         ifname: &spec.ifname,
         ips: &order.ips,
         mac: order.mac,
+        // Who asks here moved the address by hand.
+        waits: false,
     };
     let allotted = allot(draft, &network, &wish).map_err(|error| error.refuse(&network_key))?;
     spec.ips = allotted.ips.iter().map(ToString::to_string).collect();

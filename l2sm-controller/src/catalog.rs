@@ -31,6 +31,9 @@ pub struct Catalog {
     pub overlays: BTreeMap<ObjectKey, Arc<Overlay>>,
     /// `NetworkEdgeDevices`.
     pub devices: BTreeMap<ObjectKey, Arc<NetworkEdgeDevice>>,
+    /// Attachments that are no part of the world any more, and the number of the revision without
+    /// them. They hold their addresses until their nodes have let go of them.
+    pub leaving: BTreeMap<ObjectKey, u64>,
 }
 
 /// Does the same with the objects of a kind, whatever their type.
@@ -145,7 +148,11 @@ impl Catalog {
         match object {
             Object::L2Network(network) => drop(self.networks.insert(key, Arc::from(network))),
             Object::L2Attachment(attachment) => {
-                drop(self.attachments.insert(key, Arc::from(attachment)));
+                let uid = attachment.metadata.uid.clone();
+                let old = self.attachments.insert(key.clone(), Arc::from(attachment));
+                if old.is_none_or(|old| old.metadata.uid != uid) {
+                    self.leaving.remove(&key);
+                }
             }
             Object::L2Node(node) => drop(self.nodes.insert(key, Arc::from(node))),
             Object::ExternalVtep(vtep) => drop(self.externals.insert(key, Arc::from(vtep))),
@@ -174,6 +181,9 @@ impl Catalog {
     /// Takes an object out.
     pub fn remove(&mut self, object: &ObjectRef) {
         of_kind!(&mut self, object.kind, objects => drop(objects.remove(&object.key)));
+        if object.kind == Kind::L2Attachment {
+            self.leaving.remove(&object.key);
+        }
     }
 
     /// Attachments to a network.

@@ -32,6 +32,11 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stream lives, about.
 const LIFETIME: Duration = Duration::from_mins(30);
 
+/// Snapshots that are on their way at a time: each is in memory as a whole, in messages.
+pub const SNAPSHOTS: usize = 32;
+/// How long an agent may take to read its snapshot, before another one has its turn.
+pub(crate) const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// Where a stream's messages to its agent go.
 pub type ToAgent = mpsc::Sender<Result<v1::FromController, Status>>;
 
@@ -223,7 +228,7 @@ impl Follower {
             };
             return self.send(v1::from_controller::Message::Update(update)).await;
         }
-        self.snapshot(published.revision).await
+        self.snapshot().await
     }
 
     /// Sends what changed. A revision that changes nothing for the node is sent too: its ack tells
@@ -234,7 +239,7 @@ impl Follower {
         let change = delta(&self.sent, &new);
         self.sent = new;
         if change.len() > CHUNK {
-            return self.snapshot(published.revision).await;
+            return self.snapshot().await;
         }
         let Delta { put, remove } = change;
         let update = v1::Update {
@@ -266,7 +271,23 @@ impl Follower {
         Ok(())
     }
 
-    async fn snapshot(&self, number: u64) -> Result<(), Status> {
+    /// Sends all that the node must know, once it is its turn.
+    async fn snapshot(&mut self) -> Result<(), Status> {
+        let hub = Arc::clone(&self.hub);
+        let _turn = tokio::select! {
+            turn = hub.snapshot_turn() => turn,
+            () = self.to.closed() => return Err(gone()),
+        };
+        let published = Arc::clone(&self.published.borrow_and_update());
+        self.sent = published.plan.instructions(&self.node);
+        let sending = self.send_all(published.revision);
+        let sent = tokio::time::timeout(hub.snapshot_timeout(), sending).await;
+        sent.map_err(|_late| {
+            Status::deadline_exceeded("the agent did not read its snapshot in time")
+        })?
+    }
+
+    async fn send_all(&self, number: u64) -> Result<(), Status> {
         let revision: v1::Revision = self.hub.revision(number).into();
         let mut parts = split((&self.sent).into(), CHUNK).into_iter().peekable();
         while let Some(part) = parts.next() {
@@ -285,7 +306,7 @@ impl Follower {
     async fn send(&self, message: v1::from_controller::Message) -> Result<(), Status> {
         let message = v1::FromController { message: Some(message) };
         let sent = self.to.send(Ok(message)).await;
-        sent.map_err(|_closed| Status::cancelled("the agent has gone"))
+        sent.map_err(|_closed| gone())
     }
 
     async fn hear(&self, message: v1::FromAgent) -> Result<(), Status> {
@@ -345,21 +366,15 @@ impl Follower {
     }
 }
 
+fn gone() -> Status {
+    Status::cancelled("the agent has gone")
+}
+
 fn read_error(error: v1::ObjectError) -> ((String, ObjectKey), ProgramError) {
     let key = error.key.map_or_else(|| ObjectKey::new("", ""), ObjectKey::from);
     ((error.kind, key), ProgramError { reason: error.reason, message: error.message })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn streams_end_at_different_times_around_half_an_hour() {
-        let lifetimes: std::collections::BTreeSet<_> =
-            (0..100).map(|node| lifetime(&format!("node{node}"), 1).as_secs()).collect();
-        assert!(lifetimes.len() > 50, "{lifetimes:?}");
-        assert!(lifetimes.iter().all(|seconds| (1_440..=2_160).contains(seconds)), "{lifetimes:?}");
-        assert_ne!(lifetime("node1", 1), lifetime("node1", 2), "each stream anew");
-    }
-}
+#[path = "distribute_tests.rs"]
+mod tests;

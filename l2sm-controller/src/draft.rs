@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use l2sm_api::objects::Object;
+use l2sm_api::objects::{Kind, Object};
 use l2sm_common::vni::Vni;
 use l2sm_core::{
     model::{Holder, ObjectKey},
@@ -99,6 +99,12 @@ impl Draft {
         let revision = self.ground.revision.to_string();
         object.metadata_mut().resource_version = revision;
         self.catalog.put(object);
+    }
+
+    /// Takes an attachment out of the world. The object stays, and with it its addresses.
+    pub fn leave(&mut self, attachment: ObjectKey) {
+        self.catalog.leaving.insert(attachment.clone(), self.ground.revision);
+        self.changed.insert(ObjectRef::new(Kind::L2Attachment, attachment));
     }
 
     /// Takes an object out.

@@ -1,7 +1,10 @@
 //! The one place that changes objects: it decides on a draft, commits it to the store, and only then
 //! answers and tells the agents' streams.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use l2sm_api::{
@@ -15,14 +18,16 @@ use l2sm_core::{
     plan::Plan,
     world::World,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::{
     apply::{self, Applied, ApplyFault},
     attach::{self, AttachOrder, DetachOrder},
     catalog::{Catalog, ObjectRef},
     delete::{self, DeleteOptions},
+    distribute::{SNAPSHOT_TIMEOUT, SNAPSHOTS},
     draft::{Draft, Ground},
+    overlay::NodeNames,
     progress::{Progress, Released},
     refusal::Refusal,
     store::{Contents, Store, StoreError},
@@ -51,6 +56,10 @@ pub struct Hub {
     notices: watch::Sender<Arc<Notices>>,
     /// Counts what may have changed a status.
     activity: watch::Sender<u64>,
+    /// Turns to have a snapshot.
+    snapshots: Semaphore,
+    /// How long such a turn lasts at most.
+    snapshot_timeout: Duration,
 }
 
 /// What the agents' streams are fed from.
@@ -72,8 +81,12 @@ struct State {
     revision: u64,
     last_vni: Option<Vni>,
     released: Vec<Released>,
+    /// Addresses in objects that cannot be read.
+    withheld: Vec<Released>,
     next_stream: u64,
     commits: Commits,
+    /// Nodes of the cluster; none without one.
+    node_names: NodeNames,
 }
 
 impl core::fmt::Debug for State {
@@ -153,8 +166,10 @@ impl Hub {
             revision: meta.revision,
             last_vni: Vni::new(meta.last_vni),
             released: Vec::new(),
+            withheld: Vec::new(),
             next_stream: 1,
             commits: Commits::default(),
+            node_names: NodeNames::new(),
         };
         Ok(Self {
             source: meta.source,
@@ -165,6 +180,8 @@ impl Hub {
             published,
             notices: watch::channel(Arc::default()).0,
             activity: watch::channel(0).0,
+            snapshots: Semaphore::new(SNAPSHOTS),
+            snapshot_timeout: SNAPSHOT_TIMEOUT,
         })
     }
 
@@ -303,6 +320,28 @@ impl Hub {
         Ok((removed, state.revision))
     }
 
+    /// A stream's turn to send a snapshot; `None` never: turns are not closed.
+    pub(crate) async fn snapshot_turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.snapshots.acquire().await.ok()
+    }
+
+    /// How long such a turn lasts at most.
+    pub(crate) const fn snapshot_timeout(&self) -> Duration {
+        self.snapshot_timeout
+    }
+
+    /// The same with shorter turns.
+    #[cfg(test)]
+    pub(crate) fn with_snapshot_timeout(self, snapshot_timeout: Duration) -> Self {
+        Self { snapshot_timeout, ..self }
+    }
+
+    /// How many more snapshots may be sent now.
+    #[cfg(test)]
+    pub(crate) fn snapshots_free(&self) -> usize {
+        self.snapshots.available_permits()
+    }
+
     /// What a node must know at the revision that is distributed now.
     pub fn instructions(&self, node: &str) -> Instructions {
         self.published.borrow().plan.instructions(node)
@@ -327,7 +366,7 @@ impl Hub {
     }
 
     fn draft(&self, state: &mut State) -> Draft {
-        let State { catalog, progress, released, revision, last_vni, .. } = state;
+        let State { catalog, progress, released, withheld, revision, last_vni, .. } = state;
         released.retain(|held| {
             let known = catalog.nodes.contains_key(&crate::catalog::node_key(&held.node));
             known && progress.acked(&held.node) < held.revision
@@ -338,7 +377,7 @@ impl Hub {
             now: self.now(),
             new_uid: || uuid::Uuid::new_v4().to_string(),
             last_vni: *last_vni,
-            released: released.clone(),
+            released: released.iter().chain(withheld.iter()).cloned().collect(),
         };
         Draft::new(catalog.clone(), ground)
     }
@@ -364,7 +403,9 @@ impl Hub {
                 && object.kind == Kind::L2Attachment
             {
                 let kept = draft.catalog.attachments.get(&object.key);
-                state.released.extend(let_go(held, kept.map(AsRef::as_ref), &draft.ground));
+                let without = state.catalog.leaving.get(&object.key);
+                let revision = *without.unwrap_or(&draft.ground.revision);
+                state.released.extend(let_go(held, kept.map(AsRef::as_ref), revision));
             }
         }
         for object in draft.changed() {
@@ -408,8 +449,8 @@ pub enum ApplyError {
     Store(StoreError),
 }
 
-/// Addresses that an attachment had and has no more, or not on that node.
-fn let_go(held: &L2Attachment, kept: Option<&L2Attachment>, ground: &Ground) -> Vec<Released> {
+/// Addresses that an attachment had and has no more, or not on that node, as of `revision`.
+fn let_go(held: &L2Attachment, kept: Option<&L2Attachment>, revision: u64) -> Vec<Released> {
     let stays =
         kept.filter(|kept| kept.spec.node == held.spec.node && kept.network() == held.network());
     let still = stays.map(|kept| kept.spec.addresses()).unwrap_or_default();
@@ -419,7 +460,7 @@ fn let_go(held: &L2Attachment, kept: Option<&L2Attachment>, ground: &Ground) -> 
         ip: net.addr(),
         holder: held.metadata.key(),
         node: held.spec.node.clone(),
-        revision: ground.revision,
+        revision,
     })
     .collect()
 }

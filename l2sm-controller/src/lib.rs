@@ -16,6 +16,7 @@ pub mod draft;
 pub mod hub;
 pub mod incoming;
 pub mod metrics;
+pub mod overlay;
 pub mod place;
 pub mod progress;
 pub mod refusal;

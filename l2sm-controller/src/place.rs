@@ -59,6 +59,7 @@ pub fn place(draft: &mut Draft, order: &PodOrder) -> Result<(), Refusal> {
         ifname: &order.ifname,
         ips: &order.ips,
         mac: order.mac,
+        waits: true,
     };
     let allotted = allot(draft, &network, &wish).map_err(|error| error.refuse(&at))?;
     let spec = L2AttachmentSpec {

@@ -34,7 +34,7 @@ pub struct Progress {
 }
 
 /// An address whose attachment is gone, on a node that may still forward for it. In memory: a server
-/// that starts anew no longer holds it back.
+/// that starts anew no longer holds it back. An operator's attachments stay until then instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
     /// Whose address it was.

@@ -20,6 +20,7 @@ use l2sm_core::{conflict::Clash, model::ObjectKey, plan::Plan};
 use crate::{
     apply::names,
     catalog::{Catalog, vni_of},
+    overlay::Members,
     progress::Progress,
 };
 
@@ -29,6 +30,7 @@ pub struct View<'a> {
     catalog: &'a Catalog,
     plan: &'a Plan,
     progress: &'a Progress,
+    members: &'a Members,
     by_network: OnceCell<ByNetwork<'a>>,
     common_port: OnceCell<Option<node::CommonPort<'a>>>,
 }
@@ -37,9 +39,22 @@ pub struct View<'a> {
 type ByNetwork<'a> = BTreeMap<ObjectKey, Vec<(&'a ObjectKey, &'a L2Attachment)>>;
 
 impl<'a> View<'a> {
-    /// A view of the objects, of their world worked out, and of how far the agents are.
-    pub const fn new(catalog: &'a Catalog, plan: &'a Plan, progress: &'a Progress) -> Self {
-        Self { catalog, plan, progress, by_network: OnceCell::new(), common_port: OnceCell::new() }
+    /// A view of the objects, of their world worked out, of how far the agents are, and of which
+    /// nodes are in the Overlay in force.
+    pub const fn new(
+        catalog: &'a Catalog,
+        plan: &'a Plan,
+        progress: &'a Progress,
+        members: &'a Members,
+    ) -> Self {
+        Self {
+            catalog,
+            plan,
+            progress,
+            members,
+            by_network: OnceCell::new(),
+            common_port: OnceCell::new(),
+        }
     }
 
     /// An attachment with its status.
@@ -51,6 +66,8 @@ impl<'a> View<'a> {
         conditions.extend(clash.map(|clash| clashing("VNIConflict", clash)));
         let clash = self.plan.attachment_clash(key);
         conditions.extend(clash.map(|clash| clashing("AddressInUse", clash)));
+        conditions
+            .extend(self.members.outside(&attachment.spec.node).as_deref().map(not_in_overlay));
         let label = annotation::not_acting(&attachment.metadata.labels);
         conditions.extend(not_acting(label.as_slice()));
         observe(&mut conditions, attachment.metadata.generation);
@@ -85,6 +102,10 @@ impl<'a> View<'a> {
             let message = format!("there is no network {network_key}");
             return Condition::ready(false, "NetworkNotFound", message);
         };
+        if self.catalog.leaving.contains_key(key) {
+            let message = format!("it goes once node {node} has removed it from its kernel");
+            return Condition::ready(false, "Leaving", message);
+        }
         if let Some(clash) = self.plan.network_clash(&network_key) {
             return Condition::ready(false, "VNIConflict", clash.to_string());
         }
@@ -147,6 +168,12 @@ fn not_acting(fields: &[&str]) -> Option<Condition> {
     }
     let message = format!("stored, and does not act yet: {}", fields.join(", "));
     Some(Condition::new("NotActing", ConditionStatus::True, "NotImplementedYet", message))
+}
+
+/// Said of an attachment that was made before its node was left out of the Overlay: it stays.
+fn not_in_overlay(why: &str) -> Condition {
+    let message = format!("{why}; the attachment stays until its pod ends");
+    Condition::new("NodeNotInOverlay", ConditionStatus::True, "NotInTopology", message)
 }
 
 /// The condition of an object that does not act because of another one.

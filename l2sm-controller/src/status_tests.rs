@@ -192,25 +192,61 @@ fn of_two_stores_merged_the_younger_object_is_told() {
 fn what_acts_later_says_so() {
     let hub = hub();
     let provider = "provider: {name: a, domain: b}";
-    for (kind, more) in [
-        ("Overlay", ""),
-        ("NetworkEdgeDevice", ", nodeConfig: {nodeName: n1, ipAddress: <node-ip-address>}"),
-    ] {
-        apply(
-            &hub,
-            &format!(
-                "apiVersion: l2sm.l2sm.k8s.local/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{{provider}{more}}}\n"
-            ),
-        );
-    }
-    let overlay = said(&hub, Kind::Overlay, "a");
-    assert!(overlay[0].starts_with("Ready=False NotActingYet: checked and stored"), "{overlay:?}");
+    let config = "nodeConfig: {nodeName: n1, ipAddress: <node-ip-address>}";
+    apply(
+        &hub,
+        &format!(
+            "apiVersion: l2sm.l2sm.k8s.local/v1\nkind: NetworkEdgeDevice\nmetadata: {{name: a}}\nspec: {{{provider}, {config}}}\n"
+        ),
+    );
     let device = said(&hub, Kind::NetworkEdgeDevice, "a");
     assert!(device[0].starts_with("Ready=False NotActingYet: "), "{device:?}");
     assert_eq!(
         device[1],
         "AddressUnusable=True NotAnAddress: spec.nodeConfig.ipAddress: \"<node-ip-address>\" is not an IP address"
     );
+}
+
+const FEW: &str = "
+apiVersion: l2sm.l2sm.k8s.local/v1
+kind: Overlay
+metadata: {name: few}
+spec: {provider: {name: a, domain: b}, topology: {nodes: [n2, n3, n9]}}
+";
+
+#[test]
+fn an_overlay_says_who_is_in_it_and_an_attachment_outside_stays_and_says_so() {
+    let hub = hub();
+    apply(&hub, BLUE);
+    hub.hello(hello("n1", "192.0.2.1", 7000), None).unwrap();
+    hub.hello(hello("n2", "192.0.2.2", 7000), None).unwrap();
+    let revision = attach(&hub, "n1");
+    hub.ack("n1", revision, BTreeMap::new());
+
+    apply(&hub, FEW);
+    assert_eq!(
+        said(&hub, Kind::Overlay, "few"),
+        [
+            "Ready=True InForce: nodes in it: 1; pods of others join no network; no node is called n3, n9",
+            "NotActing=True NotImplementedYet: stored, and does not act yet: spec.topology.links",
+        ]
+    );
+    let key = hub.catalog().attachments.keys().next().unwrap().name.clone();
+    let held = said(&hub, Kind::L2Attachment, &key);
+    assert!(held[0].starts_with("Ready=True Programmed: "), "{held:?}");
+    let why = "node n1 is not in Overlay default/few: see its spec.topology.nodes";
+    assert_eq!(
+        held[1],
+        format!(
+            "NodeNotInOverlay=True NotInTopology: {why}; the attachment stays until its pod ends"
+        )
+    );
+    // A label that says otherwise.
+    let names = [("n1".to_owned(), Some("n3".to_owned())), ("n2".to_owned(), None)];
+    hub.name_nodes(names.into());
+    assert_eq!(said(&hub, Kind::L2Attachment, &key).len(), 1);
+    let overlay = said(&hub, Kind::Overlay, "few");
+    assert!(overlay[0].contains("nodes in it: 2;") && overlay[0].ends_with(" n9"), "{overlay:?}");
 }
 
 #[test]

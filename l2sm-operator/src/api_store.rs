@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -20,17 +19,16 @@ use l2sm_controller::{
 };
 use l2sm_core::{model::ObjectKey, vni_plan::VNI_CHOSEN_MAX};
 use serde_json::{Value, json};
-use tokio::{runtime::Handle, time::timeout};
+use tokio::runtime::Handle;
 
 use crate::{
+    ask::ask,
     lease::Permit,
-    stored::{POD_UID, Stored, resource, version_of},
+    stored::{NODE_UID, POD_UID, Stored, resource, version_of},
 };
 
 /// In whose name fields are written.
 pub const MANAGER: &str = "l2sm-operator";
-/// How long a request may take.
-const REQUEST: Duration = Duration::from_secs(5);
 
 /// What was written here, until the watch shows the end of it.
 #[derive(Clone, Debug, Default)]
@@ -176,7 +174,6 @@ impl ApiStore {
         attachment: &L2Attachment,
     ) -> Result<Object, StoreError> {
         let (metadata, spec) = (&attachment.metadata, &attachment.spec);
-        let pod_uid = metadata.labels.get(POD_UID).map(String::as_str).unwrap_or_default();
         let raw = json!({
             "apiVersion": API_VERSION,
             "kind": Kind::L2Attachment.name(),
@@ -184,12 +181,7 @@ impl ApiStore {
                 "name": metadata.name,
                 "namespace": metadata.namespace,
                 "labels": metadata.labels,
-                "ownerReferences": [{
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "name": spec.pod.as_deref().unwrap_or_default(),
-                    "uid": pod_uid,
-                }],
+                "ownerReferences": owners(attachment),
             },
             "spec": spec,
         });
@@ -197,7 +189,17 @@ impl ApiStore {
         let api = self.api(Kind::L2Attachment, &metadata.namespace);
         let parameters =
             PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
-        let created = request("create", key, api.create(&parameters, &raw)).await?;
+        let created = match ask(api.create(&parameters, &raw)).await {
+            // A call before this one was carried out, though its answer did not come.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let found = request("read", key, api.get(&metadata.name)).await?;
+                if !is_as_created(attachment, found.clone()) {
+                    return Err(StoreError::Refused(format!("there is another {key} already")));
+                }
+                found
+            }
+            created => created.map_err(|why| failed("create", key, &why))?,
+        };
         self.completed(key, Kind::L2Attachment, created)
     }
 
@@ -267,13 +269,11 @@ impl ApiStore {
             ..DeleteParams::default()
         };
         let api = self.api(kind, &at.namespace);
-        let deleted = timeout(REQUEST, api.delete(&at.name, &parameters)).await;
-        match deleted {
-            Ok(Ok(_)) => {}
+        match ask(api.delete(&at.name, &parameters)).await {
+            Ok(_) => {}
             // Gone already, or another one of that name.
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
-            Ok(Err(why)) => return Err(failed("delete", key, &why)),
-            Err(_late) => return Err(late("delete", key)),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(why) => return Err(failed("delete", key, &why)),
         }
         if let Some(uid) = uid {
             self.written.forget(&uid);
@@ -325,6 +325,27 @@ fn check_permit(permit: &Permit) -> Result<(), StoreError> {
     Err(StoreError::Away(why.to_owned()))
 }
 
+/// Whether what stands there is what a call to create `attachment` left.
+fn is_as_created(attachment: &L2Attachment, found: DynamicObject) -> bool {
+    let Ok(Object::L2Attachment(found)) = Stored::read(Kind::L2Attachment, found).object else {
+        return false;
+    };
+    found.spec == attachment.spec && found.metadata.labels == attachment.metadata.labels
+}
+
+/// Whose an attachment is: while its pod or its node is there the garbage collector leaves it alone. It
+/// outlives its pod, and holds its addresses, until it is removed here, by whoever serves then.
+fn owners(attachment: &L2Attachment) -> Vec<Value> {
+    let L2Attachment { metadata, spec, .. } = attachment;
+    let pod = spec.pod.as_deref().unwrap_or_default();
+    let owners = [("Pod", pod, POD_UID), ("Node", spec.node.as_str(), NODE_UID)];
+    let owners = owners.into_iter().filter_map(|(kind, name, label)| {
+        let uid = metadata.labels.get(label)?;
+        Some(json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": uid}))
+    });
+    owners.collect()
+}
+
 /// A VTEP address is one of the Node's own, or in a range that the administrator named.
 fn check_vteps(node: &L2Node, owner: &ApiNode, cidrs: &[IpNet]) -> Result<(), StoreError> {
     let addresses = owner.status.iter().flat_map(|status| status.addresses.iter().flatten());
@@ -359,11 +380,7 @@ async fn request<T>(
     key: &str,
     sent: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, StoreError> {
-    match timeout(REQUEST, sent).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(why)) => Err(failed(verb, key, &why)),
-        Err(_late) => Err(late(verb, key)),
-    }
+    ask(sent).await.map_err(|why| failed(verb, key, &why))
 }
 
 fn failed(verb: &str, key: &str, why: &kube::Error) -> StoreError {
@@ -374,10 +391,6 @@ fn failed(verb: &str, key: &str, why: &kube::Error) -> StoreError {
         return StoreError::Refused(format!("cannot {verb} {key}: {}", status.message));
     }
     StoreError::Away(format!("cannot {verb} {key}: {why}"))
-}
-
-fn late(verb: &str, key: &str) -> StoreError {
-    StoreError::Away(format!("cannot {verb} {key}: the API server does not answer"))
 }
 
 fn read_json(key: &str, value: Value) -> Result<DynamicObject, StoreError> {

@@ -57,3 +57,58 @@ fn keys_of_a_store_are_split_again() {
         assert_eq!(split(&ObjectRef::new(kind, at.clone()).to_string()), (Some(kind), at));
     }
 }
+
+#[test]
+fn an_attachment_outlives_its_pod_while_its_node_is_there() {
+    let mut attachment: L2Attachment = serde_json::from_value(json!({
+        "apiVersion": API_VERSION, "kind": "L2Attachment",
+        "metadata": {
+            "name": "a-net1-abc", "namespace": "shop", "labels": {POD_UID: "u1", NODE_UID: "u2"},
+        },
+        "spec": {"network": "blue", "node": "n1", "pod": "a", "podUID": "u1", "ifname": "net1"},
+    }))
+    .unwrap();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "u1"});
+    let node = json!({"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u2"});
+    assert_eq!(owners(&attachment), [pod.clone(), node.clone()]);
+    drop(attachment.metadata.labels.remove(NODE_UID));
+    assert_eq!(owners(&attachment), [pod], "the node is not there");
+
+    // What the garbage collector leaves of it once the pod is gone, and a stranger's.
+    let left = |labels: Value, owner: &Value| {
+        let raw = json!({
+            "apiVersion": API_VERSION, "kind": "L2Attachment",
+            "metadata": {"name": "a", "namespace": "shop", "labels": labels, "ownerReferences": [owner]},
+            "spec": attachment.spec,
+        });
+        Stored::read(Kind::L2Attachment, serde_json::from_value(raw).unwrap()).of_pod
+    };
+    assert!(left(json!({POD_UID: "u1"}), &node));
+    assert!(!left(json!({}), &node));
+    let other = json!({"apiVersion": "v1", "kind": "Secret", "name": "n1", "uid": "u2"});
+    assert!(!left(json!({POD_UID: "u1"}), &other));
+}
+
+#[test]
+fn what_a_call_without_answer_left_is_known_again() {
+    let created = |ip: &str, uid: &str| -> L2Attachment {
+        serde_json::from_value(json!({
+            "apiVersion": API_VERSION, "kind": "L2Attachment",
+            "metadata": {"name": "a", "namespace": "shop", "labels": {POD_UID: uid}},
+            "spec": {
+                "network": "blue", "node": "n1", "pod": "a", "podUID": uid, "ifname": "net1",
+                "mac": "02:00:00:00:00:01", "ips": [ip],
+            },
+        }))
+        .unwrap()
+    };
+    let wanted = created("10.0.0.1/24", "u1");
+    let found = |held: &L2Attachment| {
+        let mut found = serde_json::to_value(held).unwrap();
+        found["metadata"]["resourceVersion"] = json!("7");
+        serde_json::from_value::<DynamicObject>(found).unwrap()
+    };
+    assert!(is_as_created(&wanted, found(&wanted)));
+    assert!(!is_as_created(&wanted, found(&created("10.0.0.2/24", "u1"))));
+    assert!(!is_as_created(&wanted, found(&created("10.0.0.1/24", "u2"))));
+}

@@ -28,6 +28,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
+    ask::ask,
     bootstrap::{self, BootstrapService},
     cluster::Cluster,
     lease::{Candidate, Permit, Standing, contend},
@@ -35,7 +36,7 @@ use crate::{
     schema,
     standby::StandbyService,
     term::{Settings, Term},
-    trust::Authority,
+    trust::{Authority, Part},
     watch::Seen,
 };
 
@@ -84,17 +85,24 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> a
     if until(&stop, || schema::check(&client)).await.is_none() {
         return Ok(());
     }
-    let opening = || Authority::open(&client, &options.namespace, OffsetDateTime::now_utc());
+    let opening =
+        || Authority::open(&client, &options.namespace, OffsetDateTime::now_utc(), Part::Starter);
     let Some(authority) = until(&stop, opening).await else { return Ok(()) };
     let now = OffsetDateTime::now_utc();
     let config = authority.server(&options.namespace, options.address, now)?;
     let tls = Arc::new(ServerTls::fixed(config));
-    let (authority_to, authority) = watch::channel(Arc::new(authority));
-    let renewing = renew(client.clone(), options.clone(), Arc::clone(&tls), authority_to);
-    let _renewing = AbortOnDropHandle::new(tokio::spawn(renewing));
     info!(version = VERSION, listen = %options.listen, namespace = options.namespace, "started");
     let (standing_to, standing) = watch::channel(Standing::Standby(None));
     let permit = if options.leader_election { Permit::default() } else { Permit::forever() };
+    let trust = Trust {
+        client: client.clone(),
+        options: options.clone(),
+        tls,
+        authority: watch::channel(Arc::new(authority)).0,
+        permit: permit.clone(),
+    };
+    let trust = Arc::new(trust);
+    let _renewing = AbortOnDropHandle::new(tokio::spawn(renew(Arc::clone(&trust))));
     let release = CancellationToken::new();
     let contending = tokio::spawn(elect(
         client.clone(),
@@ -107,8 +115,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> a
     let mut app = App {
         client,
         options,
-        tls,
-        authority,
+        trust,
         metrics,
         permit,
         standing,
@@ -127,8 +134,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> a
 struct App {
     client: Client,
     options: Options,
-    tls: Arc<ServerTls>,
-    authority: watch::Receiver<Arc<Authority>>,
+    trust: Arc<Trust>,
     metrics: Arc<Metrics>,
     permit: Permit,
     standing: watch::Receiver<Standing>,
@@ -199,15 +205,15 @@ impl App {
     }
 
     async fn follow_term(&mut self, term: &mut Term, epoch: u64) -> anyhow::Result<()> {
-        let authority = Arc::clone(&self.authority.borrow());
-        authority.publish(&self.client, &self.options.namespace).await?;
+        // The holder before may have replaced it since this process looked.
+        self.trust.renew().await?;
         term.step(&mut self.cluster).await;
         let stop = self.stop.child_token();
         let streams = TaskTracker::new();
         let signing = BootstrapService {
             client: self.client.clone(),
             account: self.options.agent_account.clone(),
-            authority: self.authority.clone(),
+            authority: self.trust.authority.subscribe(),
             reviews: Arc::new(Semaphore::new(bootstrap::REVIEWS)),
             metrics: Arc::clone(&self.metrics),
         };
@@ -258,7 +264,7 @@ impl App {
                 Err(why) => return Err(why.into()),
             }
         };
-        let listener = listener.with_tls(Arc::clone(&self.tls));
+        let listener = listener.with_tls(Arc::clone(&self.trust.tls));
         Ok(tokio::spawn(async move {
             if let Err(why) = listener.serve_routes(routes, streams, stop).await {
                 warn!(%why, "the server ended");
@@ -293,30 +299,39 @@ async fn elect(
     contend(client, candidate, standing, permit, stop).await;
 }
 
-/// Keeps the server's certificate fresh, and follows what becomes of the authority.
-async fn renew(
+/// The authority, and this server's certificate from it.
+struct Trust {
     client: Client,
     options: Options,
     tls: Arc<ServerTls>,
     authority: watch::Sender<Arc<Authority>>,
-) {
+    permit: Permit,
+}
+
+impl Trust {
+    /// Makes the certificate anew, from the authority as it is now. The holder of the Lease keeps that, and
+    /// tells agents of it.
+    async fn renew(&self) -> anyhow::Result<()> {
+        let (client, namespace) = (&self.client, &self.options.namespace);
+        let now = OffsetDateTime::now_utc();
+        let holds = self.permit.holds();
+        let part = if holds { Part::Holder } else { Part::Follower };
+        let opened = Authority::open(client, namespace, now, part).await?;
+        self.tls.replace(opened.server(namespace, self.options.address, now)?);
+        if holds {
+            opened.publish(client, namespace).await?;
+        }
+        drop(self.authority.send_replace(Arc::new(opened)));
+        Ok(())
+    }
+}
+
+/// Keeps the server's certificate fresh, and follows what becomes of the authority.
+async fn renew(trust: Arc<Trust>) {
     loop {
         tokio::time::sleep(RENEW).await;
-        let now = OffsetDateTime::now_utc();
-        let opened = Authority::open(&client, &options.namespace, now).await;
-        let renewed = opened.and_then(|opened| {
-            let config = opened.server(&options.namespace, options.address, now)?;
-            Ok((opened, config))
-        });
-        match renewed {
-            Ok((opened, config)) => {
-                tls.replace(config);
-                if let Err(why) = opened.publish(&client, &options.namespace).await {
-                    warn!("{why:#}");
-                }
-                drop(authority.send_replace(Arc::new(opened)));
-            }
-            Err(why) => warn!("cannot renew the server's certificate: {why:#}"),
+        if let Err(why) = trust.renew().await {
+            warn!("cannot renew the server's certificate: {why:#}");
         }
     }
 }
@@ -324,7 +339,7 @@ async fn renew(
 /// What names this cluster.
 async fn source_of(client: &Client) -> anyhow::Result<String> {
     let api: Api<ApiNamespace> = Api::all(client.clone());
-    let found = api.get("kube-system").await.context("cannot read namespace kube-system")?;
+    let found = ask(api.get("kube-system")).await.context("cannot read namespace kube-system")?;
     found.metadata.uid.context("namespace kube-system has no UID")
 }
 

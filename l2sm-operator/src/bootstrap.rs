@@ -20,7 +20,7 @@ use tokio::{
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
-use crate::{metrics::Metrics, trust::Authority};
+use crate::{ask::ask, metrics::Metrics, trust::Authority};
 
 /// Whom a token must be for.
 const AUDIENCE: &str = "l2sm";
@@ -78,7 +78,7 @@ impl BootstrapService {
             ..TokenReview::default()
         };
         let api: Api<TokenReview> = Api::all(self.client.clone());
-        let reviewed = api.create(&PostParams::default(), &review).await.map_err(|why| {
+        let reviewed = ask(api.create(&PostParams::default(), &review)).await.map_err(|why| {
             warn!(%why, "cannot review a token");
             Status::unavailable("cannot ask the API server about the token")
         })?;
@@ -94,7 +94,7 @@ impl BootstrapService {
         let user = status.user.unwrap_or_default();
         let pod = bound_pod(&user, &self.account).map_err(refuse)?;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
-        let found = api.get_opt(&pod.name).await.map_err(|why| {
+        let found = ask(api.get_opt(&pod.name)).await.map_err(|why| {
             warn!(%why, "cannot ask for a token's pod");
             Status::unavailable("cannot ask the API server for the token's pod")
         })?;

@@ -16,6 +16,7 @@ use l2sm_controller::{
 };
 use l2sm_operator::{
     app::{self, Options},
+    ask::READ,
     term::Settings,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -114,7 +115,11 @@ impl Arguments {
 
     #[expect(clippy::large_stack_frames, reason = "the client of the cluster, once at start")]
     async fn operate(self) -> anyhow::Result<()> {
-        let config = Config::infer().await.context("no cluster: neither in one, nor KUBECONFIG")?;
+        let mut config =
+            Config::infer().await.context("no cluster: neither in one, nor KUBECONFIG")?;
+        // A watch of an API server that hangs ends too, and begins again.
+        config.read_timeout = Some(READ);
+        config.reset_reader_on_write = true;
         let client = Client::try_from(config).context("cannot use the cluster's configuration")?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();

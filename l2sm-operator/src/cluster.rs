@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_api::objects::Kind;
-use l2sm_controller::catalog::ObjectRef;
+use l2sm_controller::{catalog::ObjectRef, overlay::NodeNames};
 use l2sm_core::model::ObjectKey;
 
 use crate::{
@@ -23,6 +23,8 @@ pub struct Cluster {
     pub namespaces: BTreeMap<String, Namespace>,
     /// NADs.
     pub nads: BTreeMap<ObjectKey, Nad>,
+    /// The cluster knows NADs.
+    pub knows_nads: bool,
     /// Objects of ours.
     pub ours: BTreeMap<ObjectRef, Stored>,
     /// What is new since it was taken last.
@@ -51,6 +53,11 @@ impl Cluster {
         self.synced.len() == Kind::ALL.len() + 4
     }
 
+    /// Nodes with their labels `kubernetes.io/hostname`.
+    pub fn node_names(&self) -> NodeNames {
+        self.nodes.values().map(|node| (node.name.clone(), node.hostname.clone())).collect()
+    }
+
     /// What is new since this was asked last.
     pub fn take_news(&mut self) -> News {
         std::mem::take(&mut self.news)
@@ -70,10 +77,21 @@ impl Cluster {
                 let name = |namespace: &Namespace| namespace.name.clone();
                 self.news.surroundings |= replace(&mut self.namespaces, change, name);
             }
+            Seen::NoNads => {
+                self.note_list(true, "nads");
+                self.knows_nads = false;
+            }
             Seen::Nad(change) => {
+                self.knows_nads = true;
                 self.note_list(matches!(change, Change::All(_)), "nads");
-                if let Change::Gone(nad) = &change {
-                    self.news.without_nad.extend(nad.owner.clone());
+                match &change {
+                    Change::Put(_) => {}
+                    Change::Gone(nad) => self.news.without_nad.extend(nad.owner.clone()),
+                    Change::All(all) => {
+                        let gone = |held: &&Nad| !all.iter().any(|nad| nad.key == held.key);
+                        let gone = self.nads.values().filter(gone);
+                        self.news.without_nad.extend(gone.filter_map(|nad| nad.owner.clone()));
+                    }
                 }
                 self.news.surroundings |= replace(&mut self.nads, change, |nad| nad.key.clone());
             }

@@ -12,6 +12,7 @@ fn network(name: &str, uid: &str, version: u64) -> Stored {
         in_use: false,
         of_pod: false,
         status: Value::Null,
+        claims: vec![],
         object: Err("not looked at".into()),
     }
 }
@@ -85,4 +86,18 @@ fn pods_that_do_not_concern_us_are_not_kept() {
     assert_eq!((cluster.pods.len(), cluster.take_news().pods.len()), (1, 1));
     cluster.take(Seen::Pod(Change::Gone(pod("a", None))));
     assert!(cluster.take_news().ended.contains("uid-a"));
+}
+
+#[test]
+fn nads_are_known_once_the_cluster_has_their_definition() {
+    let mut cluster = Cluster::default();
+    cluster.take(Seen::NoNads);
+    assert!(!cluster.knows_nads);
+    assert!(cluster.synced.contains("nads"), "nobody waits for it");
+    let owner = Some("u1".to_owned());
+    cluster.take(Seen::Nad(Change::All(vec![Nad { owner, ..Nad::default() }])));
+    assert!(cluster.knows_nads && cluster.take_news().without_nad.is_empty());
+    // As after the definition was made anew.
+    cluster.take(Seen::Nad(Change::All(vec![])));
+    assert_eq!(cluster.take_news().without_nad, ["u1".to_owned()].into());
 }

@@ -8,6 +8,7 @@
 
 pub mod api_store;
 pub mod app;
+pub mod ask;
 pub mod bootstrap;
 pub mod cluster;
 pub mod lease;

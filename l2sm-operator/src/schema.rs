@@ -4,6 +4,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{Api, Client};
 use l2sm_api::objects::Kind;
 
+use crate::ask::ask;
+
 /// The annotation that carries the version.
 const ANNOTATION: &str = "l2sm.l2sm.k8s.local/schema-version";
 /// The version that this operator needs.
@@ -18,7 +20,7 @@ pub async fn check(client: &Client) -> anyhow::Result<()> {
     for kind in Kind::ALL {
         let plural = kind.definition().plural;
         let name = format!("{plural}.l2sm.l2sm.k8s.local");
-        let found = api.get_opt(&name).await?;
+        let found = ask(api.get_opt(&name)).await?;
         let version = found.map(|found| {
             let annotations = found.metadata.annotations.unwrap_or_default();
             annotations.get(ANNOTATION).and_then(|text| text.parse().ok()).unwrap_or(0)

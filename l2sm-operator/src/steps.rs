@@ -12,7 +12,7 @@ use l2sm_core::model::ObjectKey;
 use crate::{
     stored::POD_UID,
     watched::{Pod, Stage},
-    wishes::{Interface, Place, Wishes},
+    wishes::{Interface, Place, Problem, Wishes},
 };
 
 /// One thing to do.
@@ -68,6 +68,21 @@ pub fn plan_steps(
     steps
 }
 
+/// On a node outside of the Overlay a pod gets nothing more, and keeps what it has: `why` stands in the
+/// way of the rest.
+pub fn hold_back(wishes: &mut Wishes, held: &[&L2Attachment], why: &str) {
+    let interfaces = std::mem::take(&mut wishes.interfaces).into_iter();
+    let (there, more): (Vec<_>, Vec<_>) =
+        interfaces.partition(|interface| held.iter().any(|held| fits(interface, held)));
+    wishes.interfaces = there;
+    wishes.problems.extend(more.into_iter().map(|interface| Problem {
+        place: interface.place,
+        ifname: Some(interface.ifname),
+        reason: "NodeNotInOverlay",
+        message: why.to_owned(),
+    }));
+}
+
 /// Whether an attachment is what an interface asks for.
 fn fits(interface: &Interface, held: &L2Attachment) -> bool {
     let addresses = held.spec.addresses();
@@ -108,7 +123,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::wishes::Problem;
 
     const HERE: Place = Place { multus: false, entry: 0 };
 
@@ -200,6 +214,22 @@ mod tests {
         assert_eq!(told(&pod(), &troubled, &held), [""; 0]);
         let unreadable = Wishes { unreadable: true, ..Wishes::default() };
         assert_eq!(told(&pod(), &unreadable, &held), [""; 0]);
+    }
+
+    #[test]
+    fn outside_of_the_overlay_a_pod_keeps_what_it_has_and_gets_no_more() {
+        let held = [attachment("net1", "blue", "10.0.0.1/24")];
+        let mut wanted = wishes(vec![interface("net1", "blue"), interface("net2", "red")]);
+        hold_back(&mut wanted, &held.iter().collect::<Vec<_>>(), "not in it");
+        assert_eq!(told(&pod(), &wanted, &held), [""; 0]);
+        let [problem] = &wanted.problems[..] else { panic!("{wanted:?}") };
+        assert_eq!((problem.reason, problem.ifname.as_deref()), ("NodeNotInOverlay", Some("net2")));
+        assert_eq!(problem.message, "not in it");
+        // Another network at the same name: what is there stays.
+        let mut other = wishes(vec![interface("net1", "red")]);
+        hold_back(&mut other, &held.iter().collect::<Vec<_>>(), "not in it");
+        assert_eq!(told(&pod(), &other, &held), [""; 0]);
+        assert_eq!(other.problems.len(), 1);
     }
 
     #[test]

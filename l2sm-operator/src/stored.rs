@@ -1,10 +1,10 @@
 //! Our objects as the API server has them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DynamicObject};
-use l2sm_api::objects::{API_VERSION, Kind, Metadata, Object, read_object};
+use l2sm_api::objects::{API_VERSION, Kind, Metadata, Object, field::parse_address, read_object};
 use l2sm_controller::catalog::ObjectRef;
 use l2sm_core::model::ObjectKey;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 pub const IN_USE: &str = "l2sm.l2sm.k8s.local/in-use";
 /// Label of attachments: the UID of their pod's API object.
 pub const POD_UID: &str = "l2sm.l2sm.k8s.local/pod-uid";
+/// Label of attachments: the UID of the node that their pod is on.
+pub const NODE_UID: &str = "l2sm.l2sm.k8s.local/node-uid";
 
 /// An object of ours, as the API server has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +32,15 @@ pub struct Stored {
     pub deleting: bool,
     /// It has the finalizer [`IN_USE`].
     pub in_use: bool,
-    /// It is owned by a pod.
+    /// It is owned by a pod, or by the node that its pod was on: when the pod goes before the operator
+    /// removed the attachment, the garbage collector leaves the node as its owner.
     pub of_pod: bool,
     /// Its status as it is shown.
     pub status: Value,
     /// What it says, or what is wrong with it in words.
     pub object: Result<Object, String>,
+    /// Of an attachment that cannot be read: its addresses with their network, as far as they can.
+    pub claims: Vec<(ObjectKey, IpAddr)>,
 }
 
 /// How the API server calls a kind.
@@ -57,15 +62,23 @@ impl Stored {
         let DynamicObject { metadata, mut data, .. } = raw;
         let status = data.get_mut("status").map(Value::take).unwrap_or_default();
         let owners = metadata.owner_references.iter().flatten();
+        let has_pod = metadata.labels.iter().flatten().any(|(name, _)| name == POD_UID);
         let reference = ObjectRef::new(kind, key_of(&metadata));
+        let spec = data.get_mut("spec").map(Value::take).unwrap_or_default();
+        let claims = claims(&reference, &spec);
+        let object = read(kind, &metadata, &spec, &status);
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             version: version_of(&metadata),
             generation: generation_of(&metadata),
             deleting: metadata.deletion_timestamp.is_some(),
             in_use: metadata.finalizers.iter().flatten().any(|name| name == IN_USE),
-            of_pod: owners.clone().any(|owner| owner.kind == "Pod" && owner.api_version == "v1"),
-            object: read(kind, &metadata, data.get_mut("spec").map(Value::take), &status),
+            of_pod: owners
+                .clone()
+                .filter(|owner| owner.api_version == "v1")
+                .any(|owner| owner.kind == "Pod" || owner.kind == "Node" && has_pod),
+            claims: if object.is_ok() { Vec::new() } else { claims },
+            object,
             reference,
             status,
         }
@@ -87,12 +100,19 @@ fn generation_of(metadata: &ObjectMeta) -> u64 {
     metadata.generation.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
 }
 
-fn read(
-    kind: Kind,
-    metadata: &ObjectMeta,
-    spec: Option<Value>,
-    status: &Value,
-) -> Result<Object, String> {
+/// What an attachment holds, whatever else is wrong with it.
+fn claims(attachment: &ObjectRef, spec: &Value) -> Vec<(ObjectKey, IpAddr)> {
+    let text = |field: &str| spec.get(field).and_then(Value::as_str);
+    let Some(network) = text("network").filter(|_| attachment.kind == Kind::L2Attachment) else {
+        return Vec::new();
+    };
+    let namespace = text("networkNamespace").unwrap_or(&attachment.key.namespace);
+    let ips = spec.get("ips").and_then(Value::as_array).into_iter().flatten();
+    let ips = ips.filter_map(|ip| Some(parse_address(ip.as_str()?).ok()?.0));
+    ips.map(|ip| (ObjectKey::new(namespace, network), ip)).collect()
+}
+
+fn read(kind: Kind, metadata: &ObjectMeta, spec: &Value, status: &Value) -> Result<Object, String> {
     let key = key_of(metadata);
     let mut named = json!({"name": key.name});
     if kind.is_namespaced() {
@@ -102,7 +122,7 @@ fn read(
         "apiVersion": API_VERSION,
         "kind": kind.name(),
         "metadata": named,
-        "spec": spec.unwrap_or_default(),
+        "spec": spec,
     });
     let mut object = read_object(document, &key.namespace)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
@@ -176,6 +196,26 @@ mod tests {
             assert_eq!(network.metadata.uid, "u1");
             assert_eq!(network.metadata.creation_timestamp.unwrap().as_second(), 1_767_225_600);
         }
+    }
+
+    #[test]
+    fn an_attachment_that_cannot_be_read_still_claims_its_addresses() {
+        let read = |ifname: &str| {
+            let spec = json!({
+                "network": "blue", "networkNamespace": "lab", "node": "n1", "ifname": ifname,
+                "ips": ["10.0.0.5/24", "2001:db8::5", "none"],
+            });
+            let raw_json = json!({
+                "apiVersion": API_VERSION, "kind": "L2Attachment",
+                "metadata": {"name": "a", "namespace": "shop", "uid": "u1"}, "spec": spec,
+            });
+            Stored::read(Kind::L2Attachment, raw(raw_json))
+        };
+        let stored = read("not a name/of one");
+        assert!(stored.object.is_err());
+        let blue = ObjectKey::new("lab", "blue");
+        let ips = ["10.0.0.5", "2001:db8::5"].map(|ip| (blue.clone(), ip.parse().unwrap()));
+        assert_eq!(stored.claims, ips);
     }
 
     #[test]

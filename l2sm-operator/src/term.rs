@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use crate::{
     api_store::{ApiStore, Ground, Written},
+    ask::{LIST, ask_within},
     cluster::{Cluster, News},
     lease::Permit,
     metrics::Metrics,
@@ -90,6 +91,8 @@ pub struct Term {
     unasked: bool,
     /// Objects that could not be taken over yet.
     unseen: BTreeSet<ObjectRef>,
+    /// Objects that cannot be read, and why.
+    unreadable: BTreeMap<ObjectRef, String>,
     shown: shown::Shown,
     /// Until then agents may still be on their way from the holder before.
     grace: Instant,
@@ -114,7 +117,7 @@ impl Term {
         let mut objects = Vec::new();
         for kind in Kind::ALL {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind));
-            let listed = api.list(&ListParams::default()).await;
+            let listed = ask_within(LIST, api.list(&ListParams::default())).await;
             let listed = listed.with_context(|| format!("cannot list {kind}s"))?;
             let listed = listed.items.into_iter().map(|raw| Stored::read(kind, raw));
             let listed: Vec<_> = listed.collect();
@@ -158,6 +161,7 @@ impl Term {
             leaving: BTreeSet::new(),
             unasked: false,
             unseen: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
             shown,
             grace: Instant::now() + GRACE,
             show_next: Instant::now(),
@@ -171,7 +175,8 @@ impl Term {
         let unseen = std::mem::take(&mut self.unseen);
         news.ours.extend(unseen.into_iter().map(|reference| (reference, None)));
         // Before what is gone is let go of: afterwards nobody knows whose it was.
-        let touched = self.pods_of(cluster, &news);
+        let touched = self.pods_of(cluster, &news).await;
+        self.note_unreadable(cluster, &news).await;
         self.observe(cluster, &news).await;
         for uid in &news.without_nad {
             self.shown.forget_nad(uid);
@@ -181,12 +186,17 @@ impl Term {
         if networks_changed {
             self.see_networks(cluster);
         }
-        if networks_changed || news.surroundings {
+        if news.surroundings {
+            let names = cluster.node_names();
+            on_hub(&self.hub, move |hub| hub.name_nodes(names)).await;
+        }
+        let overlays_changed = news.ours.keys().any(|object| object.kind == Kind::Overlay);
+        if networks_changed || overlays_changed || news.surroundings {
             due.extend(cluster.pods.keys().cloned());
         }
         due.extend(touched);
         if news.ours.keys().any(|it| matches!(it.kind, Kind::L2Attachment | Kind::ExternalVtep)) {
-            due.extend(self.clashing());
+            due.extend(self.clashing().await);
         }
         let now = Instant::now();
         if now >= self.retry_next {
@@ -241,9 +251,32 @@ impl Term {
         true
     }
 
+    /// Says what cannot be read. Attachments among it keep their addresses.
+    async fn note_unreadable(&mut self, cluster: &Cluster, news: &News) {
+        for reference in news.ours.keys() {
+            let why = cluster.ours.get(reference).and_then(|stored| stored.object.as_ref().err());
+            let Some(why) = why else {
+                drop(self.unreadable.remove(reference));
+                continue;
+            };
+            if self.unreadable.get(reference) != Some(why) {
+                warn!(object = %reference, why, "it cannot be read: it is left out, or stays as it was last");
+                self.unreadable.insert(reference.clone(), why.clone());
+            }
+        }
+        if !news.ours.keys().any(|reference| reference.kind == Kind::L2Attachment) {
+            return;
+        }
+        let unreadable = self.unreadable.keys().filter_map(|it| cluster.ours.get(it));
+        let claims = unreadable.filter(|stored| !stored.claims.is_empty());
+        let claims = claims.map(|stored| (stored.reference.key.clone(), stored.claims.clone()));
+        let claims = claims.collect();
+        on_hub(&self.hub, move |hub| hub.withhold(&claims)).await;
+    }
+
     /// Has the hub follow what changed.
     async fn observe(&mut self, cluster: &Cluster, news: &News) {
-        let catalog = self.hub.catalog();
+        let catalog = on_hub(&self.hub, Hub::catalog).await;
         let (mut puts, mut gone) = (Vec::new(), Vec::new());
         for (reference, ended) in &news.ours {
             if let Some(uid) = ended {
@@ -292,9 +325,9 @@ impl Term {
     }
 
     /// Pods of attachments that do not act because of another station.
-    fn clashing(&self) -> Vec<ObjectKey> {
+    async fn clashing(&self) -> Vec<ObjectKey> {
         let published = Arc::clone(&self.hub.subscribe().borrow());
-        let catalog = self.hub.catalog();
+        let catalog = on_hub(&self.hub, Hub::catalog).await;
         let out = catalog.attachments.iter();
         let out = out.filter(|(key, _)| published.plan.attachment_clash(key).is_some());
         let pods = out.filter_map(|(key, held)| {
@@ -304,13 +337,13 @@ impl Term {
     }
 
     /// The pods of attachments that changed or went.
-    fn pods_of(&self, cluster: &Cluster, news: &News) -> Vec<ObjectKey> {
+    async fn pods_of(&self, cluster: &Cluster, news: &News) -> Vec<ObjectKey> {
         let changed = news.ours.keys().filter(|object| object.kind == Kind::L2Attachment);
         let changed: Vec<_> = changed.collect();
         if changed.is_empty() {
             return Vec::new();
         }
-        let catalog = self.hub.catalog();
+        let catalog = on_hub(&self.hub, Hub::catalog).await;
         let pods = changed.into_iter().filter_map(|reference| {
             let known = catalog.attachments.get(&reference.key).map(AsRef::as_ref);
             let seen = cluster.ours.get(reference).and_then(|stored| match &stored.object {
@@ -330,8 +363,8 @@ impl Term {
     }
 
     /// Says how many there are of what.
-    fn count(&self) {
-        let status = self.hub.status();
+    async fn count(&self) {
+        let status = on_hub(&self.hub, Hub::status).await;
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let agents = status.nodes.iter().filter(|node| node.connected).count();
         self.metrics.networks.store(number(status.networks), Ordering::Relaxed);

@@ -29,7 +29,7 @@ use tracing::info;
 use uuid::Uuid;
 use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
 
-use crate::api_store::MANAGER;
+use crate::{api_store::MANAGER, ask::ask};
 
 /// Name of the Secret with the authority, and of the `ConfigMap` with what agents may know of it.
 pub const NAME: &str = "l2sm-ca";
@@ -63,36 +63,55 @@ pub struct Authority {
     ends: OffsetDateTime,
 }
 
+/// A process' part in keeping the authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It holds the Lease: it makes the authority, and replaces it before it ends.
+    Holder,
+    /// It starts: it makes the authority where there is none, for nobody could take the Lease without.
+    Starter,
+    /// It takes what is there.
+    Follower,
+}
+
+/// What to do about the Secret.
+enum Step {
+    /// It is as it must be.
+    Keep(Box<Authority>),
+    /// There is none.
+    Create(Secret),
+    /// It must be another one, of the same version.
+    Replace(Secret),
+}
+
 impl Authority {
-    /// The authority in the Secret; it is made where there is none, and replaced before it ends.
+    /// The authority in the Secret. Whether it is made where there is none, and replaced before it ends,
+    /// is the caller's part.
     ///
     /// # Errors
-    /// The Secret cannot be read or written, or holds something else.
+    /// The Secret cannot be read or written, is not there, or holds something else.
     pub async fn open(
         client: &Client,
         namespace: &str,
         now: OffsetDateTime,
+        part: Part,
     ) -> anyhow::Result<Self> {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let parameters =
             PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         // Another operator may make or replace it at the same time: then that one's is taken.
         for _ in 0..5 {
-            let found = secrets.get_opt(NAME).await.context("cannot read the Secret l2sm-ca")?;
-            let written = match found {
-                None => {
+            let found =
+                ask(secrets.get_opt(NAME)).await.context("cannot read the Secret l2sm-ca")?;
+            let written = match decide(found.as_ref(), namespace, now, part)? {
+                Step::Keep(authority) => return Ok(*authority),
+                Step::Create(new) => {
                     info!("making an authority");
-                    let new = secret(namespace, &make(now)?, None, None);
-                    secrets.create(&parameters, &new).await
+                    ask(secrets.create(&parameters, &new)).await
                 }
-                Some(found) => {
-                    let authority = Self::read(&found)?;
-                    let Some(mut new) = authority.rotated(namespace, now)? else {
-                        return Ok(authority);
-                    };
-                    info!(ends = %authority.ends, "the authority ends: the next one is prepared");
-                    new.metadata.resource_version = found.metadata.resource_version;
-                    secrets.replace(NAME, &parameters, &new).await
+                Step::Replace(new) => {
+                    info!("the authority ends: the next one is prepared");
+                    ask(secrets.replace(NAME, &parameters, &new)).await
                 }
             };
             match written {
@@ -158,7 +177,7 @@ impl Authority {
     pub async fn publish(&self, client: &Client, namespace: &str) -> anyhow::Result<()> {
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
         let bundle = self.bundle();
-        let held = maps.get_opt(NAME).await.context("cannot read the ConfigMap l2sm-ca")?;
+        let held = ask(maps.get_opt(NAME)).await.context("cannot read the ConfigMap l2sm-ca")?;
         let held = held.and_then(|held| held.data).unwrap_or_default();
         if held.get(CERT) == Some(&bundle) {
             return Ok(());
@@ -168,7 +187,7 @@ impl Authority {
             "metadata": {"name": NAME}, "data": {CERT: bundle},
         });
         let parameters = PatchParams::apply(MANAGER).force();
-        maps.patch(NAME, &parameters, &Patch::Apply(&patch))
+        ask(maps.patch(NAME, &parameters, &Patch::Apply(&patch)))
             .await
             .context("cannot write the ConfigMap l2sm-ca")?;
         Ok(())
@@ -237,6 +256,29 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
     }
+}
+
+fn decide(
+    found: Option<&Secret>,
+    namespace: &str,
+    now: OffsetDateTime,
+    part: Part,
+) -> anyhow::Result<Step> {
+    let Some(found) = found else {
+        if part == Part::Follower {
+            bail!("there is no Secret l2sm-ca: the holder of the lease makes one");
+        }
+        return Ok(Step::Create(secret(namespace, &make(now)?, None, None)));
+    };
+    let authority = Authority::read(found)?;
+    let new = if part == Part::Holder { authority.rotated(namespace, now)? } else { None };
+    Ok(match new {
+        Some(mut new) => {
+            new.metadata.resource_version.clone_from(&found.metadata.resource_version);
+            Step::Replace(new)
+        }
+        None => Step::Keep(Box::new(authority)),
+    })
 }
 
 /// Certificate and key of a new authority, PEM.

@@ -59,3 +59,33 @@ fn old_and_new_authority_are_told_together() {
     assert_eq!(found, 2);
     assert!(new.server("ns", None, OffsetDateTime::now_utc()).is_ok());
 }
+
+#[test]
+fn only_the_holder_of_the_lease_replaces_an_authority_that_ends() {
+    let now = OffsetDateTime::now_utc();
+    let mut held = secret("ns", &make(now).unwrap(), None, None);
+    held.metadata.resource_version = Some("7".to_owned());
+    let late = now + AUTHORITY - Duration::days(364);
+    let step = |part, now| decide(Some(&held), "ns", now, part).unwrap();
+    for part in [Part::Starter, Part::Follower] {
+        assert!(matches!(step(part, late), Step::Keep(_)), "{part:?}");
+    }
+    assert!(matches!(step(Part::Holder, now), Step::Keep(_)), "it is good for long");
+    let Step::Replace(new) = step(Part::Holder, late) else { panic!("nothing is prepared") };
+    assert_eq!(
+        new.metadata.resource_version.as_deref(),
+        Some("7"),
+        "nobody else's is written over"
+    );
+    assert!(new.data.unwrap().contains_key(NEXT_CERT));
+}
+
+#[test]
+fn who_only_follows_makes_no_authority() {
+    let now = OffsetDateTime::now_utc();
+    for part in [Part::Holder, Part::Starter] {
+        assert!(matches!(decide(None, "ns", now, part), Ok(Step::Create(_))), "{part:?}");
+    }
+    let why = decide(None, "ns", now, Part::Follower).err().unwrap().to_string();
+    assert_eq!(why, "there is no Secret l2sm-ca: the holder of the lease makes one");
+}

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::{
+    ask::ask,
     stored::{Stored, resource},
     watched::{
         Nad, Namespace, Node, Pod, RawNamespace, RawNode, RawPod, core_resource, nad_resource,
@@ -54,8 +55,10 @@ pub enum Seen {
     Node(Change<Node>),
     /// Of namespaces.
     Namespace(Change<Namespace>),
-    /// Of NADs; `All` of nothing where the cluster does not know that kind.
+    /// Of NADs.
     Nad(Change<Nad>),
+    /// The cluster does not know NADs.
+    NoNads,
     /// Of a kind of ours.
     Ours(Kind, Change<Stored>),
 }
@@ -88,10 +91,10 @@ pub fn start(client: &Client) -> mpsc::Receiver<Seen> {
 /// Follows NADs, once the cluster knows that kind. Until then there are none.
 async fn follow_nads(api: Api<DynamicObject>, to: mpsc::Sender<Seen>) {
     loop {
-        let pause = match api.list(&ListParams::default().limit(1)).await {
+        let pause = match ask(api.list(&ListParams::default().limit(1))).await {
             Ok(_) => break,
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                if to.send(Seen::Nad(Change::All(Vec::new()))).await.is_err() {
+                if to.send(Seen::NoNads).await.is_err() {
                     return;
                 }
                 UNKNOWN

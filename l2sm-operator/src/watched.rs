@@ -121,6 +121,8 @@ pub struct Namespace {
 pub struct Nad {
     /// Namespace and name.
     pub key: ObjectKey,
+    /// Its UID.
+    pub uid: String,
     /// `spec.config`.
     pub config: String,
     /// The `L2Network` that owns it, by UID.
@@ -191,6 +193,7 @@ impl Nad {
         let owner = owners.clone().find(|owner| owner.kind == "L2Network");
         let config = raw.data.pointer("/spec/config").and_then(Value::as_str);
         Self {
+            uid: raw.metadata.uid.clone().unwrap_or_default(),
             owner: owner.map(|owner| owner.uid.clone()),
             config: config.unwrap_or_default().to_owned(),
             key: key_of(&raw.metadata),

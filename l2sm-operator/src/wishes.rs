@@ -274,7 +274,8 @@ fn network_of_nad(
     let Some(config) = around.nads.get(&key).and_then(|nad| our_config(&nad.config)) else {
         return Ok(None);
     };
-    let text = |field: &str| config.get(field).and_then(Value::as_str).map(str::to_owned);
+    let text = |field: &str| config.get(field).and_then(Value::as_str);
+    let text = |field: &str| text(field).filter(|text| !text.is_empty()).map(str::to_owned);
     let network = text("network").unwrap_or_else(|| entry.name.clone());
     if let Some(why) = name_fault(&network) {
         return Err(("InvalidNAD", format!("NAD {key}: network: {why}")));

@@ -47,7 +47,7 @@ impl Around {
 
     fn nad(mut self, namespace: &str, name: &str, config: &Value) -> Self {
         let key = ObjectKey::new(namespace, name);
-        self.nads.insert(key.clone(), Nad { key, config: config.to_string(), owner: None });
+        self.nads.insert(key.clone(), Nad { key, config: config.to_string(), ..Nad::default() });
         self
     }
 
@@ -224,7 +224,7 @@ fn a_pod_keeps_its_interface_when_its_nad_cannot_be_read() {
     let there = || shop().holds("net1", "blue", "10.0.0.1/24");
     let broken = || {
         let key = ObjectKey::new("shop", "to-blue");
-        Nad { key, config: "{".to_owned(), owner: None }
+        Nad { key, config: "{".to_owned(), ..Nad::default() }
     };
     let mut unreadable = there();
     unreadable.nads.insert(broken().key, broken());
@@ -245,6 +245,23 @@ fn a_nad_gives_no_entry_into_another_namespaces_network() {
     let wishes = around.of(None, Some("trick"));
     assert_eq!(wishes.interfaces, []);
     assert_eq!(wishes.problems[0].reason, "NetworkNotAllowed");
+}
+
+#[test]
+fn a_nad_means_its_own_namespace_where_it_names_none() {
+    for config in [
+        json!({"type": "l2sm", "network": "blue"}),
+        json!({"type": "l2sm", "network": "blue", "namespace": ""}),
+    ] {
+        let lab = |allowed: Value| {
+            Around::new(&[("lab", "blue", allowed), ("shop", "blue", json!("Same"))])
+        };
+        let around = lab(json!("All")).nad("lab", "to-blue", &config);
+        assert_eq!(told(&around.of(None, Some("lab/to-blue"))), ["net1=lab/blue"]);
+        let around = lab(json!("Same")).nad("lab", "to-blue", &config);
+        let wishes = around.of(None, Some("lab/to-blue"));
+        assert_eq!(wishes.problems[0].reason, "NetworkNotAllowed");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What is only shown to users: statuses, annotations of pods, events, NADs. Written beside everything
 //! else; what fails is told back, and written again from what is true then.
 
-use std::{sync::Arc, time::Duration};
+mod queue;
 
-use futures::StreamExt as _;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -25,12 +27,13 @@ use l2sm_controller::catalog::ObjectRef;
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{debug, warn};
 
+use self::queue::Queue;
 use crate::{
     api_store::MANAGER,
+    ask::ask,
     lease::Permit,
     metrics::Metrics,
     stored::{IN_USE, resource},
@@ -39,8 +42,6 @@ use crate::{
 
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
-/// How long a request may take.
-const REQUEST: Duration = Duration::from_secs(5);
 /// Longest note of an event, bytes (events.k8s.io/v1).
 const NOTE_MAX: usize = 1000;
 
@@ -93,6 +94,8 @@ pub enum Write {
         network: ObjectKey,
         /// Its UID.
         uid: String,
+        /// UID of the network's own NAD that stands there; `None`: one is made, where there is none.
+        there: Option<String>,
         /// `spec.config`.
         config: String,
     },
@@ -121,20 +124,49 @@ pub fn start(
     let (writes, waiting) = mpsc::unbounded_channel();
     let (failed, failures) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
-        let done = UnboundedReceiverStream::new(waiting).for_each_concurrent(AT_A_TIME, |write| {
-            let (client, permit, failed) = (client.clone(), permit.clone(), failed.clone());
-            let metrics = Arc::clone(&metrics);
+        let send_one = |write: Write| {
+            let (client, permit, metrics) = (client.clone(), permit.clone(), Arc::clone(&metrics));
             async move {
-                if !send(client, &permit, &write, &metrics).await
-                    && failed.send(write.subject()).is_err()
-                {
+                let written = send(client, &permit, &write, &metrics).await;
+                (write.subject(), written)
+            }
+        };
+        send_all(waiting, &failed, send_one).await;
+    });
+    (writes, failures, task)
+}
+
+/// Sends what comes: some at a time, one after the other about the same.
+async fn send_all<F>(
+    mut writes: mpsc::UnboundedReceiver<Write>,
+    failed: &mpsc::UnboundedSender<String>,
+    send_one: impl Fn(Write) -> F,
+) where
+    F: Future<Output = (String, bool)>,
+{
+    let mut queue = Queue::default();
+    let mut under_way = FuturesUnordered::new();
+    let mut open = true;
+    loop {
+        while under_way.len() < AT_A_TIME
+            && let Some(write) = queue.next()
+        {
+            under_way.push(send_one(write));
+        }
+        tokio::select! {
+            write = writes.recv(), if open => match write {
+                Some(write) => queue.push(write),
+                None => open = false,
+            },
+            Some((subject, written)) = under_way.next() => {
+                queue.done(&subject);
+                if !written && failed.send(subject).is_err() {
                     debug!("the term is over");
                 }
             }
-        });
-        done.await;
-    });
-    (writes, failures, task)
+            else => return,
+        }
+    }
 }
 
 /// Sends one request; the result says whether it need not be sent again.
@@ -142,21 +174,17 @@ pub async fn send(client: Client, permit: &Permit, write: &Write, metrics: &Metr
     if !permit.holds() {
         return false;
     }
-    let sent = timeout(REQUEST, request(client, write)).await;
-    metrics.count_write(matches!(sent, Ok(Ok(()))));
+    let sent = ask(request(client, write)).await;
+    metrics.count_write(sent.is_ok());
     match sent {
-        Ok(Ok(())) => true,
+        Ok(()) => true,
         // It is gone, or another one of its name is there.
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
             debug!(subject = write.subject(), status.message, "not written");
             true
         }
-        Ok(Err(why)) => {
+        Err(why) => {
             warn!(subject = write.subject(), %why, "cannot write: trying again");
-            false
-        }
-        Err(_late) => {
-            warn!(subject = write.subject(), "cannot write: the API server does not answer");
             false
         }
     }
@@ -201,12 +229,22 @@ async fn request(client: Client, write: &Write) -> Result<(), kube::Error> {
                 created => drop(created?),
             }
         }
-        Write::Nad { network, uid, config } => {
-            let patch = nad(network, uid, config);
+        Write::Nad { network, uid, there, config } => {
             let resource = nad_resource();
             let api: Api<DynamicObject> =
                 Api::namespaced_with(client, &network.namespace, &resource);
-            drop(api.patch(&network.name, &apply, &Patch::Apply(&patch)).await?);
+            let manager = Some(MANAGER.to_owned());
+            if let Some(there) = there {
+                // Of another one of that name the API server says that the UID is not its own.
+                let patch = json!({"metadata": {"uid": there}, "spec": {"config": config}});
+                let parameters = PatchParams { field_manager: manager, ..Default::default() };
+                drop(api.patch(&network.name, &parameters, &Patch::Merge(&patch)).await?);
+            } else {
+                let new = serde_json::from_value(nad(network, uid, config));
+                let new: DynamicObject = new.map_err(kube::Error::SerdeError)?;
+                let parameters = PostParams { field_manager: manager, ..Default::default() };
+                drop(api.create(&parameters, &new).await?);
+            }
         }
     }
     Ok(())

@@ -26,3 +26,49 @@ fn a_document_to_apply_names_the_object_that_it_is_for() {
     assert_eq!(document["status"]["vni"], 7);
     assert_eq!(document["kind"], "L2Network");
 }
+
+#[tokio::test]
+async fn writes_about_the_same_are_sent_one_after_the_other_and_failures_are_told() {
+    let (to, waiting) = mpsc::unbounded_channel();
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    let write = |uid: &str, text: &str| Write::NetworkStatus {
+        pod: ObjectKey::new("shop", uid),
+        uid: uid.into(),
+        text: Some(text.into()),
+    };
+    for (uid, text) in [("a", "1"), ("b", "1")] {
+        to.send(write(uid, text)).unwrap();
+    }
+    let (busy, sent) = (std::cell::RefCell::new(Vec::new()), std::cell::RefCell::new(Vec::new()));
+    let (to, busy, sent) = (std::cell::Cell::new(Some(to)), &busy, &sent);
+    let send_one = |write: Write| {
+        let subject = write.subject();
+        assert!(!busy.borrow().contains(&subject), "two at a time: {subject}");
+        busy.borrow_mut().push(subject.clone());
+        let Write::NetworkStatus { uid, text, .. } = write else { panic!() };
+        // What comes while the first ones are under way; then nothing more.
+        if let Some(to) = to.take() {
+            for text in ["2", "3"] {
+                to.send(Write::NetworkStatus {
+                    pod: ObjectKey::new("shop", "a"),
+                    uid: "a".into(),
+                    text: Some(text.into()),
+                })
+                .unwrap();
+            }
+        }
+        async move {
+            tokio::task::yield_now().await;
+            busy.borrow_mut().retain(|other| *other != subject);
+            let line = format!("{uid} {}", text.unwrap());
+            sent.borrow_mut().push(line.clone());
+            (subject, line != "b 1")
+        }
+    };
+    send_all(waiting, &failed, send_one).await;
+    let sent = sent.take();
+    let about_a: Vec<_> = sent.iter().filter(|line| line.starts_with('a')).collect();
+    assert_eq!((about_a[0].as_str(), about_a.last().unwrap().as_str()), ("a 1", "a 3"));
+    assert!(sent.contains(&"b 1".to_owned()));
+    assert_eq!(failures.recv().await.unwrap(), "network-status b");
+}

@@ -10,7 +10,9 @@ mod k8s {
     pub(super) mod main_job;
     pub(super) mod measures;
     pub(super) mod multus;
+    pub(super) mod nads;
     pub(super) mod order;
+    pub(super) mod overlay;
     pub(super) mod trust;
 }
 
@@ -22,7 +24,8 @@ use std::{
 };
 
 use k8s::{
-    addresses, definitions, failures, install, l2smctl, main_job, measures, multus, order, trust,
+    addresses, definitions, failures, install, l2smctl, main_job, measures, multus, nads, order,
+    overlay, trust,
 };
 use l2sm_tests::k8s::Kubernetes;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -53,6 +56,10 @@ const STORIES: &[(&str, Story)] = &[
     ("a_network_in_use_stays_until_its_last_pod_is_gone", order::in_use),
     (multus::NAME, multus::nad_and_annotation),
     (multus::REAL, multus::real),
+    ("a_nad_means_its_own_namespace", nads::mean_their_own_namespace),
+    ("networks_have_nads_and_those_of_others_are_left_alone", nads::kept_for_networks),
+    ("an_overlay_lists_the_nodes_whose_pods_join", overlay::listed_nodes_take_part),
+    ("an_address_waits_for_the_node_that_had_it", overlay::an_address_waits_for_its_node),
     ("rights_are_the_table_of_this_file", trust::rights),
     ("nobody_writes_attachments_but_the_operator", trust::attachments_are_the_operators),
     ("memory_stays_within_its_bars", measures::memory),

@@ -71,7 +71,10 @@ impl<C: Controller, N: Node> Service<C, N> {
         let known = desired.effective();
         let network = ObjectKey::new(super::namespace(&request.namespace), &request.network);
         let of_network = |port: &Port| {
-            known.segments.get(&port.vni).is_some_and(|segment| segment.network == network)
+            known
+                .segments
+                .get(&port.vni)
+                .is_some_and(|of| is_asked_for(port, &of.network, &network))
         };
         let attachment = known.ports.iter().find(|(_key, port)| {
             port.netns_inode == inside.inode && port.ifname == request.ifname && of_network(port)
@@ -88,6 +91,13 @@ impl<C: Controller, N: Node> Service<C, N> {
         damage.extend(outcome.error_of(key, &network).map(ToString::to_string));
         Ok(damage)
     }
+}
+
+/// Whether a port is in the network that is asked for. Where the operator made it, it tells whose network
+/// of that name is meant: a NAD's own namespace, say, which the plugin does not know.
+fn is_asked_for(port: &Port, network: &ObjectKey, asked: &ObjectKey) -> bool {
+    let by_operator = port.pod_uid.is_some();
+    network == asked || by_operator && network.name == asked.name
 }
 
 /// What has changed since the runtime was told.
@@ -185,6 +195,16 @@ mod tests {
             mac_check: true,
             forwarder: false,
         }
+    }
+
+    #[test]
+    fn the_operator_tells_whose_network_of_a_name_is_meant() {
+        let (asked, of_nad) = (ObjectKey::new("shop", "blue"), ObjectKey::new("lab", "blue"));
+        let by_operator = Port { pod_uid: Some("u1".to_owned()), ..port() };
+        assert!(is_asked_for(&by_operator, &of_nad, &asked));
+        assert!(!is_asked_for(&by_operator, &ObjectKey::new("shop", "red"), &asked));
+        assert!(is_asked_for(&port(), &asked, &asked));
+        assert!(!is_asked_for(&port(), &of_nad, &asked), "asked for by an agent");
     }
 
     fn whole() -> Found {

@@ -53,13 +53,14 @@ impl Awaited {
         Ok(awaited.collect())
     }
 
-    /// An interface that is asked for by its name.
-    pub(super) fn of_interface(ifname: String, network: ObjectKey) -> Self {
+    /// An interface that is asked for by its name. Whose network of that name is meant the operator
+    /// tells: a NAD means its own namespace where it names none, and the plugin does not know that.
+    pub(super) fn of_interface(ifname: String, network: String) -> Self {
         Self {
             annotation: Annotation::MultusNetworks,
             entry: 0,
-            network: network.name,
-            namespace: Some(network.namespace),
+            network,
+            namespace: None,
             ifname: Some(ifname),
         }
     }
@@ -304,11 +305,11 @@ mod tests {
     #[test]
     fn an_interface_of_another_network_is_told() {
         let one = desired(&[("net1", 7)]);
-        let awaited = [Awaited::of_interface("net1".to_owned(), ObjectKey::new("shop", "blue"))];
+        let awaited = [Awaited::of_interface("net1".to_owned(), "blue".to_owned())];
         let judged = judge(&awaited, UID, INODE, &one, &programmed(&one));
         let Judged::Waiting { lines, refused: false } = judged else { panic!("{judged:?}") };
         assert_eq!(lines[&0], "interface net1 is network shop/net-7's, not blue's");
-        let awaited = [Awaited::of_interface("net1".to_owned(), ObjectKey::new("shop", "net-7"))];
+        let awaited = [Awaited::of_interface("net1".to_owned(), "net-7".to_owned())];
         let judged = judge(&awaited, UID, INODE, &one, &programmed(&one));
         assert!(matches!(judged, Judged::Attached(list) if list[0].ifname == "net1"));
     }

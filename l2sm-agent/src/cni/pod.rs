@@ -47,7 +47,6 @@ impl<C: Controller, N: Node> Service<C, N> {
     /// makes it too.
     pub(super) async fn attach_by_operator(&self, request: &Attach) -> Result<Attached, FaultOf> {
         let deadline = Instant::now() + PATIENCE;
-        let network = ObjectKey::new(super::namespace(&request.namespace), &request.network);
         let needed = |value: &Option<String>, what: &str| {
             let value = value.clone().filter(|value| !value.is_empty());
             let message = format!("{what} is needed: attachments are made by the operator here");
@@ -59,7 +58,7 @@ impl<C: Controller, N: Node> Service<C, N> {
             netns: request.netns.clone(),
         };
         let ifname = needed(&request.ifname, "an interface name")?;
-        let awaited = [Awaited::of_interface(ifname.clone(), network)];
+        let awaited = [Awaited::of_interface(ifname.clone(), request.network.clone())];
         let mut attached = self.plug(&pod, &awaited, deadline).await?;
         let attached = attached.pop().filter(|attached| attached.ifname == ifname);
         attached.ok_or_else(|| fault(TRY_AGAIN, format!("{ifname}: not attached")).into())

@@ -149,6 +149,7 @@ impl OverlaySpec {
             (self.switch_template.is_some(), "spec.switchTemplate"),
             (self.interface_number.is_some(), "spec.interfaceNumber"),
             (self.monitor.is_some(), "spec.monitor"),
+            (self.topology.as_ref().is_some_and(Topology::is_no_mesh), "spec.topology.links"),
         ];
         set.into_iter().filter_map(|(is_set, field)| is_set.then_some(field)).collect()
     }
@@ -163,6 +164,12 @@ impl OverlaySpec {
 }
 
 impl Topology {
+    /// Some two nodes have no tunnel; that no pair is linked twice was checked.
+    const fn is_no_mesh(&self) -> bool {
+        let nodes = self.nodes.len();
+        self.links.len() < nodes * nodes.saturating_sub(1) / 2
+    }
+
     fn faults(&self) -> Vec<FieldError> {
         let mut faults = Vec::new();
         for (field, found, most) in

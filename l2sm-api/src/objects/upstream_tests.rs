@@ -243,6 +243,8 @@ fn what_does_not_act_is_named() {
         panic!("an Overlay and a NED");
     };
     let named = [overlay.spec.not_acting(), device.spec.not_acting()];
-    let overlay = vec!["spec.switchTemplate", "spec.interfaceNumber", "spec.monitor"];
-    assert_eq!(named, [overlay, vec!["spec.monitor"]]);
+    let fields = ["switchTemplate", "interfaceNumber", "monitor", "topology.links"];
+    let fields = fields.map(|field| format!("spec.{field}"));
+    assert_eq!(named[0], fields, "two links of three nodes are no full mesh");
+    assert_eq!(named[1], ["spec.monitor"]);
 }

@@ -128,6 +128,7 @@ fn settle(
         ifname: &spec.ifname,
         ips: &wanted,
         mac: spec.station(),
+        waits: false,
     };
     let allotted = allot(draft, network, &wish).map_err(|error| {
         let (field, why) = (error.field(), error.to_string());

@@ -40,7 +40,9 @@ impl Catalog {
                 });
             }
             Kind::L2Attachment => {
-                let model = self.attachments.get(key).and_then(|held| attachment_model(held));
+                let held = self.attachments.get(key);
+                let held = held.filter(|_| !self.leaving.contains_key(key));
+                let model = held.and_then(|held| attachment_model(held));
                 drop(match model {
                     Some(model) => world.attachments.insert(key.clone(), Arc::new(model)),
                     None => world.attachments.remove(key),

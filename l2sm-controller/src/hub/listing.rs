@@ -35,8 +35,9 @@ impl Hub {
         wanted: &dyn Fn(&ObjectKey) -> bool,
     ) -> Vec<Object> {
         let published = Arc::clone(&self.published.borrow());
-        let view = View::new(&state.catalog, &published.plan, &state.progress);
         let catalog = &state.catalog;
+        let members = catalog.members(&state.node_names);
+        let view = View::new(catalog, &published.plan, &state.progress, &members);
         match kind {
             Kind::L2Network => wanted_of(&catalog.networks, wanted)
                 .map(|(key, held)| Object::L2Network(Box::new(view.network(key, held))))

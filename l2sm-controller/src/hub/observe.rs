@@ -1,5 +1,7 @@
 //! Objects that others write into the store: the hub follows what it sees there.
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use l2sm_api::objects::{Kind, L2Network, L2NetworkStatus, L2Node, L2NodeStatus, Object};
 use l2sm_common::vni::Vni;
 use l2sm_core::model::ObjectKey;
@@ -8,6 +10,8 @@ use super::Hub;
 use crate::{
     catalog::{Catalog, ObjectRef, vni_of},
     draft::Draft,
+    overlay::NodeNames,
+    progress::Released,
     store::StoreError,
     transitions::Transitions,
 };
@@ -44,6 +48,28 @@ impl Hub {
             self.commit(&mut state, draft)?;
         }
         Ok(())
+    }
+
+    /// Says which addresses stand in attachments that cannot be read, with their networks: nobody else
+    /// gets them.
+    pub fn withhold(&self, claims: &BTreeMap<ObjectKey, Vec<(ObjectKey, IpAddr)>>) {
+        let claims = claims.iter().flat_map(|(holder, claims)| {
+            claims.iter().map(move |(network, ip)| Released {
+                network: network.clone(),
+                ip: *ip,
+                holder: holder.clone(),
+                // For no node an exception is made.
+                node: String::new(),
+                revision: u64::MAX,
+            })
+        });
+        self.lock().withheld = claims.collect();
+    }
+
+    /// Says which nodes there are: an Overlay lists them by label or name.
+    pub fn name_nodes(&self, names: NodeNames) {
+        self.lock().node_names = names;
+        self.stir();
     }
 
     /// All objects, as they are now.

@@ -1,4 +1,5 @@
 use l2sm_api::objects::{L2Node, parse_documents};
+use l2sm_core::ipam::Wanted;
 
 use super::*;
 use crate::{
@@ -61,6 +62,29 @@ fn order(name: &str, network: &str) -> PodOrder {
         pod_uid: format!("uid-{name}"),
         ifname: "net1".into(),
         ..PodOrder::default()
+    }
+}
+
+/// The same on another node.
+fn elsewhere(name: &str) -> PodOrder {
+    PodOrder { node: "n2".into(), ..order(name, "blue") }
+}
+
+/// The same with the address that the first one gets.
+fn with_first(order: PodOrder) -> PodOrder {
+    let ip = "10.0.0.1".parse().unwrap();
+    PodOrder { ips: vec![Wanted { ip, prefix_len: None }], ..order }
+}
+
+fn hello(node: &str, vtep: &str) -> AgentHello {
+    AgentHello {
+        node: node.into(),
+        spec: l2sm_api::objects::L2NodeSpec {
+            vtep_addresses: vec![vtep.parse().unwrap()],
+            udp_port: 7000,
+            underlay_mtu: 1500,
+        },
+        ..AgentHello::default()
     }
 }
 
@@ -167,30 +191,79 @@ fn what_the_store_does_not_take_is_not_there() {
 fn an_address_goes_out_again_only_after_its_node_let_go() {
     let hub = hub(&Api::default());
     hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();
-    let hello = |node: &str, vtep: &str| AgentHello {
-        node: node.into(),
-        spec: l2sm_api::objects::L2NodeSpec {
-            vtep_addresses: vec![vtep.parse().unwrap()],
-            udp_port: 7000,
-            underlay_mtu: 1500,
-        },
-        ..AgentHello::default()
-    };
     hub.hello(hello("n1", "192.0.2.1"), None).unwrap();
     hub.hello(hello("n2", "192.0.2.2"), None).unwrap();
     hub.place(&order("a", "blue")).unwrap();
-    hub.withdraw(&[ObjectKey::new("default", "a")]).unwrap();
+    let a = [ObjectKey::new("default", "a")];
+    assert_eq!(hub.withdraw(&a).unwrap(), a, "its node may still forward for it");
     let without = hub.status().revision;
-
-    let elsewhere = |name: &str| PodOrder { node: "n2".into(), ..order(name, "blue") };
+    assert_eq!(hub.instructions("n1").ports.len(), 0);
+    assert_eq!(ready(&hub, Kind::L2Attachment, "a"), (false, "Leaving".into()));
     hub.place(&elsewhere("b")).unwrap();
-    hub.ack("n1", without, std::collections::BTreeMap::new());
-    hub.place(&elsewhere("c")).unwrap();
+    let taken = hub.place(&with_first(elsewhere("c"))).unwrap_err().to_string();
+    assert_eq!(taken, "network default/blue: address 10.0.0.1 is in use by default/a");
+    assert_eq!(hub.withdraw(&a).unwrap(), a);
 
+    hub.ack("n1", without, BTreeMap::new());
+    assert_eq!(hub.withdraw(&a).unwrap(), []);
+    hub.place(&with_first(elsewhere("c"))).unwrap();
     let ips = |name: &str| {
         hub.catalog().attachments.get(&ObjectKey::new("default", name)).unwrap().spec.ips.clone()
     };
     assert_eq!((ips("b"), ips("c")), (vec!["10.0.0.2/29".into()], vec!["10.0.0.1/29".into()]));
+}
+
+#[test]
+fn an_address_waits_for_its_node_also_when_others_removed_its_attachment() {
+    let hub = hub(&Api::default());
+    hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();
+    hub.hello(hello("n1", "192.0.2.1"), None).unwrap();
+    hub.place(&order("a", "blue")).unwrap();
+    let a = ObjectKey::new("default", "a");
+    drop(hub.withdraw(std::slice::from_ref(&a)).unwrap());
+    // As where a namespace goes.
+    hub.observe(Vec::new(), &[ObjectRef::new(Kind::L2Attachment, a)]).unwrap();
+    let taken = hub.place(&with_first(elsewhere("b")));
+    assert!(matches!(taken, Err(Refusal::AlreadyExists(_))), "{taken:?}");
+    let n1 = ObjectRef::new(Kind::L2Node, ObjectKey::new("", "n1"));
+    hub.observe(Vec::new(), &[n1]).unwrap();
+    hub.place(&with_first(elsewhere("b"))).unwrap();
+}
+
+#[test]
+fn an_attachment_that_leaves_goes_with_its_node_and_another_one_of_its_name_stays() {
+    let hub = hub(&Api::default());
+    hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();
+    hub.hello(hello("n1", "192.0.2.1"), None).unwrap();
+    hub.place(&order("a", "blue")).unwrap();
+    hub.place(&order("b", "blue")).unwrap();
+    let both = ["a", "b"].map(|name| ObjectKey::new("default", name));
+    assert_eq!(hub.withdraw(&both).unwrap(), both);
+    let catalog = hub.catalog();
+    let mut other = catalog.attachments.get(&both[1]).unwrap().as_ref().clone();
+    other.metadata.uid = "another".into();
+    hub.observe(vec![Object::L2Attachment(Box::new(other))], &[]).unwrap();
+    assert_eq!(hub.catalog().leaving.keys().collect::<Vec<_>>(), [&both[0]]);
+    assert!(hub.instructions("n1").ports.contains_key(&both[1]));
+
+    hub.observe(Vec::new(), &[ObjectRef::new(Kind::L2Node, ObjectKey::new("", "n1"))]).unwrap();
+    assert_eq!(hub.withdraw(&both[..1]).unwrap(), []);
+    assert_eq!(hub.catalog().attachments.keys().collect::<Vec<_>>(), [&both[1]]);
+}
+
+#[test]
+fn nobody_gets_an_address_that_stands_in_what_cannot_be_read() {
+    let hub = hub(&Api::default());
+    hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();
+    let (a, blue) = (ObjectKey::new("default", "a"), ObjectKey::new("default", "blue"));
+    hub.withhold(&[(a, vec![(blue, "10.0.0.1".parse().unwrap())])].into());
+    let taken = hub.place(&with_first(order("b", "blue"))).unwrap_err().to_string();
+    assert_eq!(taken, "network default/blue: address 10.0.0.1 is in use by default/a");
+    hub.place(&order("c", "blue")).unwrap();
+    let c = hub.catalog().attachments[&ObjectKey::new("default", "c")].spec.ips.clone();
+    assert_eq!(c, ["10.0.0.2/29"]);
+    hub.withhold(&BTreeMap::new());
+    hub.place(&with_first(order("b", "blue"))).unwrap();
 }
 
 #[test]
@@ -203,7 +276,7 @@ fn what_an_agent_said_is_not_overwritten_by_what_is_shown_of_its_node() {
     };
     let hello = AgentHello { node: "n1".into(), spec, version: "v1".into(), ..Default::default() };
     hub.hello(hello, None).unwrap();
-    hub.ack("n1", hub.status().revision, std::collections::BTreeMap::new());
+    hub.ack("n1", hub.status().revision, BTreeMap::new());
     let Object::L2Node(mut shown) = hub.list(Kind::L2Node, None, None).remove(0) else { panic!() };
 
     let status = shown.status.as_mut().unwrap();

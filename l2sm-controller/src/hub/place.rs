@@ -3,9 +3,9 @@
 use l2sm_api::objects::Kind;
 use l2sm_core::model::ObjectKey;
 
-use super::Hub;
+use super::{Hub, State};
 use crate::{
-    catalog::ObjectRef,
+    catalog::{ObjectRef, node_key},
     place::{self, PodOrder},
     refusal::Refusal,
     store::StoreError,
@@ -24,16 +24,42 @@ impl Hub {
         Ok(())
     }
 
-    /// Removes attachments; those that are gone already are fine.
+    /// Takes attachments out of the world, and removes those whose nodes have let go of them: until
+    /// then the objects hold their addresses, whoever serves. Those that are gone already are fine. The
+    /// result names those that are not gone yet.
     ///
     /// # Errors
     /// The store's.
-    pub fn withdraw(&self, attachments: &[ObjectKey]) -> Result<(), StoreError> {
+    pub fn withdraw(&self, attachments: &[ObjectKey]) -> Result<Vec<ObjectKey>, StoreError> {
         let mut state = self.lock();
+        let there = |key: &&ObjectKey| state.catalog.attachments.contains_key(*key);
+        let there: Vec<_> = attachments.iter().filter(there).cloned().collect();
         let mut draft = self.draft(&mut state);
-        for key in attachments.iter().filter(|key| state.catalog.attachments.contains_key(*key)) {
-            draft.remove(ObjectRef::new(Kind::L2Attachment, key.clone()));
+        for key in there.iter().filter(|key| !state.catalog.leaving.contains_key(*key)) {
+            draft.leave(key.clone());
         }
-        self.commit(&mut state, draft)
+        if !draft.changed().is_empty() {
+            self.publish(&mut state, draft);
+        }
+        let (free, held): (Vec<_>, Vec<_>) =
+            there.into_iter().partition(|key| state.has_let_go(key));
+        let mut draft = self.draft(&mut state);
+        for key in free {
+            draft.remove(ObjectRef::new(Kind::L2Attachment, key));
+        }
+        self.commit(&mut state, draft)?;
+        Ok(held)
+    }
+}
+
+impl State {
+    /// Whether the node of an attachment forwards for it no more: it has the revision without it in its
+    /// kernel, is gone, or has never had an agent.
+    pub(super) fn has_let_go(&self, attachment: &ObjectKey) -> bool {
+        let leaving = self.catalog.leaving.get(attachment);
+        let held = self.catalog.attachments.get(attachment);
+        let Some((revision, held)) = leaving.zip(held) else { return false };
+        let node = &held.spec.node;
+        !self.catalog.nodes.contains_key(&node_key(node)) || self.progress.acked(node) >= *revision
     }
 }

@@ -42,7 +42,7 @@ impl View<'_> {
         let status = L2NetworkStatus {
             internal_connectivity: if ready { "Available" } else { "Unavailable" }.to_owned(),
             provider_connectivity: network.spec.provider.as_ref().map(|_| "Unknown".to_owned()),
-            connected_pod_count: count_pods(attachments),
+            connected_pod_count: self.count_pods(attachments),
             assigned_ips: shown(assigned),
             last_assigned_ip: newest.and_then(|(_, attachment)| {
                 attachment.spec.addresses().first().map(|net| net.addr().to_string())
@@ -68,12 +68,26 @@ impl View<'_> {
         }
         // Attachments on nodes whose agents have never said hello.
         let attachments = self.attachments_of(key).iter();
+        let attachments = attachments.filter(|(at, _)| !self.catalog.leaving.contains_key(*at));
         let waiting: BTreeSet<_> = attachments.map(|(_, held)| held.spec.node.as_str()).collect();
         if waiting.is_empty() {
             return Condition::ready(true, "NoPorts", "no node has a port in it");
         }
         let waiting: Vec<_> = waiting.into_iter().collect();
         Condition::ready(false, "NodesAway", format!("away: {}", names(&waiting)))
+    }
+
+    /// Pods among attachments: one may have several. Those that are leaving have none any more.
+    fn count_pods(&self, attachments: &[(&ObjectKey, &L2Attachment)]) -> u32 {
+        let stay = attachments.iter().filter(|(key, _)| !self.catalog.leaving.contains_key(*key));
+        let pods: BTreeSet<_> = stay
+            .map(|(key, held)| {
+                let pod = held.spec.pod_uid.as_ref().or(held.spec.pod.as_ref());
+                let pod = pod.unwrap_or(&key.name);
+                (key.namespace.as_str(), held.spec.node.as_str(), pod)
+            })
+            .collect();
+        u32::try_from(pods.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -92,18 +106,6 @@ fn truncated(assigned: usize) -> Option<Condition> {
     let status = ConditionStatus::True;
     (assigned > ASSIGNED_MAX)
         .then(|| Condition::new("AssignedIPsTruncated", status, "TooMany", message))
-}
-
-/// Pods among attachments: one may have several.
-fn count_pods(attachments: &[(&ObjectKey, &L2Attachment)]) -> u32 {
-    let pods: BTreeSet<_> = attachments
-        .iter()
-        .map(|(key, held)| {
-            let pod = held.spec.pod_uid.as_ref().or(held.spec.pod.as_ref()).unwrap_or(&key.name);
-            (key.namespace.as_str(), held.spec.node.as_str(), pod)
-        })
-        .collect();
-    u32::try_from(pods.len()).unwrap_or(u32::MAX)
 }
 
 /// Said where the network was changed under addresses that pods have.

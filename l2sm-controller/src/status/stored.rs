@@ -1,11 +1,11 @@
-//! Kinds that are checked and stored, and act later.
+//! Overlays, and what is checked and stored, and acts later.
 
 use l2sm_api::objects::{
     Condition, ConditionStatus, NetworkEdgeDevice, NetworkEdgeDeviceStatus, Overlay, OverlayStatus,
 };
 
 use super::{View, not_acting, observe};
-use crate::catalog::seniority;
+use crate::{apply::names, overlay::Members};
 
 impl View<'_> {
     /// An Overlay with its status.
@@ -21,26 +21,29 @@ impl View<'_> {
         Overlay { status: Some(status), ..overlay.clone() }
     }
 
-    /// One Overlay is in force: the oldest; of equally old ones, the first by name.
     fn overlay_ready(&self, overlay: &Overlay) -> Condition {
-        let age =
-            |overlay: &Overlay| (seniority(&overlay.metadata).created, overlay.metadata.key());
-        let first = self.catalog.overlays.values().min_by_key(|other| age(other));
-        match first.filter(|first| first.metadata.key() != overlay.metadata.key()) {
-            Some(first) => {
-                let message = format!("Overlay {} is in force: it is older", first.metadata.key());
-                Condition::ready(false, "AnotherOverlayInForce", message)
-            }
-            None => not_acting_yet(
-                "checked and stored, and does not act yet: a later version lays tunnels by it; \
-                 until then every node has one to every other",
-            ),
+        let first = self.catalog.overlay_in_force();
+        let first = first.filter(|first| first.metadata.key() != overlay.metadata.key());
+        if let Some(first) = first {
+            let message = format!("Overlay {} is in force: it is older", first.metadata.key());
+            return Condition::ready(false, "AnotherOverlayInForce", message);
         }
+        let Members { strangers, .. } = self.members;
+        let mut message = self.members.count().map_or_else(
+            || "every node is in it".to_owned(),
+            |count| format!("nodes in it: {count}; pods of others join no network"),
+        );
+        if !strangers.is_empty() {
+            message = format!("{message}; no node is called {}", names(strangers));
+        }
+        Condition::ready(true, "InForce", message)
     }
 
     /// A `NetworkEdgeDevice` with its status.
     pub fn device(&self, device: &NetworkEdgeDevice) -> NetworkEdgeDevice {
-        let mut conditions = vec![not_acting_yet(
+        let mut conditions = vec![Condition::ready(
+            false,
+            "NotActingYet",
             "checked and stored, and does not act yet: a later version joins clusters by it; \
              until then networks end at this cluster",
         )];
@@ -59,8 +62,4 @@ impl View<'_> {
         };
         NetworkEdgeDevice { status: Some(status), ..device.clone() }
     }
-}
-
-fn not_acting_yet(message: &str) -> Condition {
-    Condition::ready(false, "NotActingYet", message)
 }

@@ -13,7 +13,13 @@ use l2sm_api::{
     objects::{Kind, L2Attachment},
 };
 use l2sm_controller::{
-    catalog::ObjectRef, distribute::on_hub, place::PodOrder, refusal::Refusal, store::StoreError,
+    catalog::{Catalog, ObjectRef},
+    distribute::on_hub,
+    hub::Hub,
+    overlay::Members,
+    place::PodOrder,
+    refusal::Refusal,
+    store::StoreError,
 };
 use l2sm_core::{model::ObjectKey, plan::Plan};
 use tokio::time::Instant;
@@ -21,9 +27,10 @@ use tracing::{info, warn};
 
 use super::{Term, Trouble, retry::Retry};
 use crate::{
+    ask::ask,
     cluster::{Cluster, News},
-    steps::{Step, plan_steps},
-    stored::POD_UID,
+    steps::{Step, hold_back, plan_steps},
+    stored::{NODE_UID, POD_UID},
     watched::{Pod, Stage},
     wishes::{Interface, Place, Problem, Surroundings, read_wishes},
     writer::Write,
@@ -31,6 +38,17 @@ use crate::{
 
 /// Reason of a problem that is none of the user's.
 const WAITING: &str = "Waiting";
+
+/// Why something waits.
+const API_AWAY: &str = "the API server does not answer";
+
+/// What pods are looked at with.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    cluster: &'a Cluster,
+    catalog: &'a Catalog,
+    members: &'a Members,
+}
 
 /// Attachments by the UID of their pod, as its container runtime knows it.
 type ByPod = BTreeMap<String, Vec<Arc<L2Attachment>>>;
@@ -47,16 +65,21 @@ impl Term {
         if nothing && self.leaving.is_empty() && !self.unasked {
             return;
         }
-        let by_pod = self.attachments();
+        let catalog = on_hub(&self.hub, Hub::catalog).await;
+        let members = catalog.members(&cluster.node_names());
+        let by_pod = by_pod(&catalog);
         for uid in &news.ended {
             self.leaving.extend(by_pod.get(uid).into_iter().flatten().map(key_of));
         }
         self.find_orphans(cluster, &by_pod, news).await;
+        // Another one of its name may be made now: that one stays.
+        self.leaving.retain(|key| catalog.attachments.contains_key(key));
+        let known = Known { cluster, catalog: &catalog, members: &members };
         for key in due {
             match cluster.pods.get(key) {
                 Some(pod) => {
                     let held = by_pod.get(&pod.runtime_uid).map_or(&[][..], Vec::as_slice);
-                    self.reconcile_pod(cluster, pod, held).await;
+                    Box::pin(self.reconcile_pod(known, pod, held)).await;
                 }
                 None => self.forget(key),
             }
@@ -64,50 +87,48 @@ impl Term {
         self.withdraw_leaving().await;
     }
 
-    fn attachments(&self) -> ByPod {
-        let mut by_pod = ByPod::new();
-        for held in self.hub.catalog().attachments.values() {
-            if let Some(uid) = &held.spec.pod_uid {
-                by_pod.entry(uid.clone()).or_default().push(Arc::clone(held));
-            }
-        }
-        by_pod
-    }
-
-    async fn reconcile_pod(&mut self, cluster: &Cluster, pod: &Pod, held: &[Arc<L2Attachment>]) {
+    async fn reconcile_pod(&mut self, known: Known<'_>, pod: &Pod, held: &[Arc<L2Attachment>]) {
         let around = Surroundings {
             networks: &self.networks,
-            namespaces: &cluster.namespaces,
-            nads: &cluster.nads,
+            namespaces: &known.cluster.namespaces,
+            nads: &known.cluster.nads,
             compat_lookup: self.settings.compat_lookup,
         };
-        let refs: Vec<&L2Attachment> = held.iter().map(AsRef::as_ref).collect();
-        let wishes = read_wishes(pod, &refs, around);
+        let refs = held.iter().map(AsRef::as_ref);
+        let (leaving, refs): (Vec<&L2Attachment>, Vec<_>) =
+            refs.partition(|held| known.catalog.leaving.contains_key(&held.metadata.key()));
+        let mut wishes = read_wishes(pod, &refs, around);
+        if let Some(why) = pod.node.as_deref().and_then(|node| known.members.outside(node)) {
+            hold_back(&mut wishes, &refs, &why);
+        }
         let published = Arc::clone(&self.hub.subscribe().borrow());
         let steps =
             plan_steps(pod, &wishes, &refs, |key| published.plan.attachment_clash(key).is_some());
         let mut problems = wishes.problems;
         // Who is in a network that is to go stays in it until it leaves by itself.
         problems.retain(|problem| {
-            let has = || held.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
+            let has = || refs.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
             problem.reason != "NetworkDeleting" || !has()
         });
+        // What takes its place would have its name, or its address.
+        let mut in_the_way = leaving.first().map(|held| not_let_go(&held.spec.node));
         for step in steps {
             match step {
-                // Nobody asks for it again: it is tried until it is gone.
-                Step::Withdraw(key) if pod.stage == Stage::Ended => {
+                Step::Withdraw(key) => {
+                    if pod.stage != Stage::Ended {
+                        let node = pod.node.as_deref().unwrap_or_default();
+                        in_the_way = match self.withdraw(&key).await {
+                            Ok(true) => continue,
+                            Ok(false) => Some(not_let_go(node)),
+                            Err(_said) => Some(API_AWAY.to_owned()),
+                        };
+                    }
                     self.leaving.insert(key);
                 }
-                Step::Withdraw(key) => {
-                    if !self.withdraw(vec![key]).await {
-                        // What takes its place would have its name.
-                        problems.push(waits(Place { multus: false, entry: 0 }, None));
-                        break;
-                    }
-                }
-                Step::Place(place, order) => {
-                    problems.extend(self.place(cluster, place, *order).await);
-                }
+                Step::Place(place, order) => problems.extend(match &in_the_way {
+                    Some(why) => Some(waits(place, order.ifname, why)),
+                    None => self.place(known.cluster, place, *order).await,
+                }),
             }
         }
         problems.extend(clashes(&wishes.interfaces, &refs, &published.plan));
@@ -118,26 +139,41 @@ impl Term {
         self.tell(pod, problems);
     }
 
-    /// Removes the attachments of pods that ended; what fails is tried again.
+    /// Removes attachments that nobody asks for; what is not gone yet is looked at again.
     async fn withdraw_leaving(&mut self) {
+        let mut away = false;
         for key in std::mem::take(&mut self.leaving) {
-            // One by one: what is refused for one stands in no other's way.
-            if !self.withdraw(vec![key.clone()]).await {
-                self.leaving.insert(key);
+            // One by one: what is refused for one stands in no other's way. An API server that does not
+            // answer is asked once.
+            if !away {
+                match self.withdraw(&key).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(why) => away = matches!(why, StoreError::Away(_)),
+                }
             }
+            self.leaving.insert(key);
         }
     }
 
     /// Makes one attachment; the result is what stands in its way.
-    async fn place(&mut self, cluster: &Cluster, place: Place, order: PodOrder) -> Option<Problem> {
+    async fn place(
+        &mut self,
+        cluster: &Cluster,
+        place: Place,
+        mut order: PodOrder,
+    ) -> Option<Problem> {
         let ifname = order.ifname.clone();
+        if let Some(node) = cluster.nodes.get(&order.node) {
+            order.labels.insert(NODE_UID.to_owned(), node.uid.clone());
+        }
         if let Some(network) = &order.network {
             // Before anything is in it: from now on it stays while it is used.
             let reference = ObjectRef::new(Kind::L2Network, network.clone());
             if let Some(stored) = cluster.ours.get(&reference)
                 && !self.keep_network(stored, true).await
             {
-                return Some(waits(place, Some(ifname)));
+                return Some(waits(place, ifname, API_AWAY));
             }
         }
         let told = order.clone();
@@ -158,28 +194,22 @@ impl Term {
             Refusal::Precondition(_) | Refusal::Store(StoreError::Refused(_)) => "NotAttached",
             Refusal::Store(why) => {
                 warn!(%why, "an attachment waits");
-                return Some(waits(place, Some(ifname)));
+                return Some(waits(place, ifname, API_AWAY));
             }
         };
         Some(Problem { place, ifname: Some(ifname), reason, message: refusal.to_string() })
     }
 
-    /// Removes attachments; the result says whether they are gone.
-    async fn withdraw(&self, keys: Vec<ObjectKey>) -> bool {
-        if keys.is_empty() {
-            return true;
+    /// Removes an attachment; the result says whether it is gone, or waits for its node.
+    async fn withdraw(&self, key: &ObjectKey) -> Result<bool, StoreError> {
+        let keys = [key.clone()];
+        let withdrawn = on_hub(&self.hub, move |hub| hub.withdraw(&keys)).await;
+        match &withdrawn {
+            Ok(held) if held.is_empty() => info!(attachment = %key, "attachment removed"),
+            Ok(_held) => {}
+            Err(why) => warn!(%why, attachment = %key, "cannot remove"),
         }
-        let told: Vec<_> = keys.iter().map(ToString::to_string).collect();
-        match on_hub(&self.hub, move |hub| hub.withdraw(&keys)).await {
-            Ok(()) => {
-                info!(attachments = told.join(", "), "attachments removed");
-                true
-            }
-            Err(why) => {
-                warn!(%why, attachments = told.join(", "), "cannot remove");
-                false
-            }
-        }
+        Ok(withdrawn?.is_empty())
     }
 
     /// Has attachments leave whose pod no watch shows: the API server is asked first, for the watch
@@ -190,7 +220,11 @@ impl Term {
             return;
         }
         let live: BTreeSet<_> = cluster.pods.values().map(|pod| pod.runtime_uid.as_str()).collect();
-        let orphans = by_pod.iter().filter(|(uid, _)| !live.contains(uid.as_str()));
+        let orphans = by_pod.iter().filter(|(uid, held)| {
+            let leave = || held.iter().all(|held| self.leaving.contains(&held.metadata.key()));
+            !live.contains(uid.as_str()) && !leave()
+        });
+        let orphans: Vec<_> = orphans.collect();
         for (_, held) in orphans {
             let Some(first) = held.first() else { continue };
             let uid = first.metadata.labels.get(POD_UID).cloned().unwrap_or_default();
@@ -203,12 +237,14 @@ impl Term {
                 found.metadata.uid.as_ref() == Some(&uid)
                     && annotations.clone().any(|(name, _)| ours.contains(&name.as_str()))
             };
-            match api.get_metadata_opt(pod).await {
+            match ask(api.get_metadata_opt(pod)).await {
                 Ok(Some(found)) if wants(&found) => {}
                 Ok(_) => self.leaving.extend(held.iter().map(key_of)),
                 Err(why) => {
                     warn!(%why, namespace, pod, "cannot ask for a pod");
                     self.unasked = true;
+                    // Nor for the others: each would take its time.
+                    return;
                 }
             }
         }
@@ -268,6 +304,16 @@ impl Term {
     }
 }
 
+fn by_pod(catalog: &Catalog) -> ByPod {
+    let mut by_pod = ByPod::new();
+    for held in catalog.attachments.values() {
+        if let Some(uid) = &held.spec.pod_uid {
+            by_pod.entry(uid.clone()).or_default().push(Arc::clone(held));
+        }
+    }
+    by_pod
+}
+
 /// Addresses that entries chose, and that another station of the network has.
 fn clashes(interfaces: &[Interface], held: &[&L2Attachment], plan: &Plan) -> Vec<Problem> {
     let chosen = interfaces.iter().filter(|interface| !interface.ips.is_empty());
@@ -290,8 +336,12 @@ fn key_of(held: &Arc<L2Attachment>) -> ObjectKey {
     held.metadata.key()
 }
 
-/// What waits for the API server alone.
-fn waits(place: Place, ifname: Option<String>) -> Problem {
-    let message = "the API server does not answer: trying again".to_owned();
-    Problem { place, ifname, reason: WAITING, message }
+/// What waits for something that is none of the user's business.
+fn waits(place: Place, ifname: String, why: &str) -> Problem {
+    let message = format!("{why}: trying again");
+    Problem { place, ifname: Some(ifname), reason: WAITING, message }
+}
+
+fn not_let_go(node: &str) -> String {
+    format!("node {node} has not removed yet what was attached there before")
 }

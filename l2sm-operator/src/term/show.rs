@@ -5,15 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use l2sm_api::objects::{Condition, ConditionStatus, Kind, Object};
-use l2sm_controller::{catalog::ObjectRef, distribute::on_hub};
+use l2sm_controller::{
+    catalog::{Catalog, ObjectRef},
+    distribute::on_hub,
+    hub::Hub,
+};
 use l2sm_core::model::ObjectKey;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::{Term, text};
 use crate::{
     cluster::Cluster,
     stored::Stored,
+    watched::Nad,
     writer::{self, Write},
 };
 
@@ -21,13 +27,16 @@ impl Term {
     /// Writes what is not shown as it is.
     pub(super) async fn show(&mut self, cluster: &Cluster) {
         self.shown.due = false;
-        self.count();
+        self.count().await;
         let listed =
             on_hub(&self.hub, |hub| Kind::ALL.map(|kind| hub.list(kind, None, None))).await;
-        let users = self.users();
+        let catalog = on_hub(&self.hub, Hub::catalog).await;
+        let users = users(&catalog);
         let mut attached = Vec::new();
         for object in listed.into_iter().flatten() {
-            if let Object::L2Attachment(attachment) = &object {
+            if let Object::L2Attachment(attachment) = &object
+                && !catalog.leaving.contains_key(&attachment.metadata.key())
+            {
                 attached.push(attachment.as_ref().clone());
             }
             self.show_object(cluster, object, &users);
@@ -35,17 +44,6 @@ impl Term {
         self.show_faults(cluster);
         self.keep_networks(cluster, &users).await;
         self.show_pods(cluster, &attached);
-    }
-
-    /// Pods that use each network.
-    fn users(&self) -> BTreeMap<ObjectKey, BTreeSet<String>> {
-        let mut users: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for held in self.hub.catalog().attachments.values() {
-            let pod = held.spec.pod.as_deref().unwrap_or(&held.metadata.name);
-            let pod = format!("{}/{pod}", held.metadata.namespace);
-            users.entry(held.network()).or_default().insert(pod);
-        }
-        users
     }
 
     fn show_object(
@@ -127,11 +125,20 @@ impl Term {
         cluster: &Cluster,
         users: &BTreeMap<ObjectKey, BTreeSet<String>>,
     ) {
+        let keep_nads = self.settings.keep_nads && cluster.knows_nads;
+        let missing = self.settings.keep_nads && !cluster.knows_nads;
+        if missing && !self.shown.nads_missing {
+            warn!(
+                "--attach-mode multus: the cluster does not know NetworkAttachmentDefinitions: networks \
+                 get theirs once Multus' definition of them is applied"
+            );
+        }
+        self.shown.nads_missing = missing;
         let networks = cluster.ours.values().filter(|it| it.reference.kind == Kind::L2Network);
         for stored in networks {
             let key = &stored.reference.key;
             self.keep_network(stored, users.contains_key(key)).await;
-            if self.settings.keep_nads && !stored.deleting && stored.object.is_ok() {
+            if keep_nads && !stored.deleting && stored.object.is_ok() {
                 self.keep_nad(cluster, key, &stored.uid);
             }
         }
@@ -164,17 +171,35 @@ impl Term {
             "network": key.name, "namespace": key.namespace,
         });
         let config = config.to_string();
-        let before = match cluster.nads.get(key) {
-            Some(nad) if nad.owner.as_deref() == Some(uid) => json!(nad.config),
-            Some(_) => return,
-            None => Value::Null,
-        };
-        let write =
-            Write::Nad { network: key.clone(), uid: uid.to_owned(), config: config.clone() };
-        if before != json!(config) && self.shown.is_new(write.subject(), &json!(config), &before) {
+        let there = cluster.nads.get(key);
+        if !is_to_be_written(there, uid, &config) {
+            return;
+        }
+        let told = json!([config, there.map(|nad| &nad.config)]);
+        let there = there.map(|nad| nad.uid.clone());
+        let (network, uid) = (key.clone(), uid.to_owned());
+        let write = Write::Nad { network, uid, there, config };
+        if self.shown.is_new(write.subject(), &told, &Value::Null) {
             self.send(write);
         }
     }
+}
+
+/// Whether the NAD of the network `uid` is to be made, or made right: never over somebody else's.
+fn is_to_be_written(there: Option<&Nad>, uid: &str, config: &str) -> bool {
+    there.is_none_or(|nad| nad.owner.as_deref() == Some(uid) && nad.config != config)
+}
+
+/// Pods that use each network; those whose attachments are leaving do so no more.
+fn users(catalog: &Catalog) -> BTreeMap<ObjectKey, BTreeSet<String>> {
+    let mut users: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    let stay = catalog.attachments.iter().filter(|(key, _)| !catalog.leaving.contains_key(*key));
+    for (_, held) in stay {
+        let pod = held.spec.pod.as_deref().unwrap_or(&held.metadata.name);
+        let pod = format!("{}/{pod}", held.metadata.namespace);
+        users.entry(held.network()).or_default().insert(pod);
+    }
+    users
 }
 
 /// The condition of a network that somebody wants gone, and that pods use.
@@ -253,6 +278,20 @@ mod tests {
         assert_eq!(status(3), status(4));
         assert_eq!(status(3)["conditions"][0]["message"], "in the kernel of 2 nodes");
         assert_eq!(status(3)["vni"], 7);
+    }
+
+    #[test]
+    fn a_nad_is_written_where_none_is_or_our_own_says_something_else() {
+        let nad = |owner: Option<&str>, config: &str| Nad {
+            owner: owner.map(str::to_owned),
+            config: config.to_owned(),
+            ..Nad::default()
+        };
+        assert!(is_to_be_written(None, "u1", "ours"));
+        assert!(is_to_be_written(Some(&nad(Some("u1"), "edited")), "u1", "ours"));
+        assert!(!is_to_be_written(Some(&nad(Some("u1"), "ours")), "u1", "ours"));
+        assert!(!is_to_be_written(Some(&nad(None, "theirs")), "u1", "ours"));
+        assert!(!is_to_be_written(Some(&nad(Some("u0"), "of the one before")), "u1", "ours"));
     }
 
     #[test]

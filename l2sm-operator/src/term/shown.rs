@@ -15,6 +15,8 @@ pub(super) struct Shown {
     /// Since when networks that are to go are used, by UID.
     pub(super) in_use: BTreeMap<String, Timestamp>,
     pub(super) due: bool,
+    /// That the cluster does not know NADs was said.
+    pub(super) nads_missing: bool,
 }
 
 impl Shown {

@@ -19,7 +19,7 @@ const CONFIG: &str = r#"{"cniVersion": "1.0.0", "name": "to-blue", "type": "l2sm
     "network": "blue", "namespace": "multus"}"#;
 
 /// Calls the plugin for the pod with the UID `$1`, whose sandbox the runtime's record names.
-const ADD: &str = r#"
+pub(crate) const ADD: &str = r#"
 record=$(grep -l "$1" /run/l2sm/pods/*) && id=$(basename "$record") || exit 1
 export CNI_NETNS=$(grep -o '"netns": *"[^"]*"' "$record" | cut -d'"' -f4)
 export CNI_COMMAND=ADD CNI_CONTAINERID=$id CNI_IFNAME=net1 CNI_PATH=/opt/cni/bin
