@@ -6,7 +6,6 @@ use std::{
 };
 
 use l2sm_api::socket::{Attach, Attached, Fault, PodPlug};
-use l2sm_core::model::ObjectKey;
 use tokio::time::{Instant, timeout_at};
 
 use super::{

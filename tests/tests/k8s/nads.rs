@@ -1,4 +1,4 @@
-//! NetworkAttachmentDefinitions: those that the operator keeps, and those of others.
+//! `NetworkAttachmentDefinitions`: those that the operator keeps, and those of others.
 
 use l2sm_tests::k8s::{Kubernetes, PATIENCE, PodRef, network, pod};
 use serde_json::{Value, json};
