@@ -22,6 +22,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(run) => &run.log,
         Command::Cleanup(cleanup) => &cleanup.log,
         Command::Check(check) => &check.log,
+        Command::Mount(mount) => &mount.log,
     };
     if let Err(why) = start_log(log) {
         fail(&why);

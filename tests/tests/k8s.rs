@@ -63,6 +63,7 @@ const STORIES: &[(&str, Story)] = &[
     ("a_killed_agent_comes_back_and_traffic_flows", failures::agent_killed),
     ("a_kubelet_restarts_and_pods_stay_attached", failures::kubelet_restarted),
     ("a_node_that_is_removed_leaves_the_networks", failures::node_removed),
+    ("a_component_gives_nodes_a_bpffs", install::component_mounts_bpffs),
     ("uninstalling_leaves_nothing", install::uninstalling_leaves_nothing),
     ("l2smctl_removes_what_it_installs", l2smctl::installs_and_removes),
 ];
