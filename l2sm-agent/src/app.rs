@@ -44,7 +44,8 @@ use crate::{
     config::{Cleanup, Command, Run, host_and_port, version},
     controller::{Client, Follower, Renewals, Settings as FollowSettings, Troubles, kept},
     datapath::{
-        Attaching, Capacities, Events, KernelDatapath, LostEvents, ensure_bpffs, is_usable,
+        Attaching, Capacities, Events, KernelDatapath, LostEvents, MOUNT_POINT, ensure_bpffs,
+        is_usable,
     },
     netlink::{
         KernelLinks, Links, Settings, monitor::Monitor, socket::Conversation, underlay::Underlay,
@@ -74,6 +75,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Cleanup(cleanup) => clean_up(&cleanup)?,
         Command::Check(check) => return Ok(check::run(&check)),
+        Command::Mount(_log) => ensure_bpffs(Path::new(MOUNT_POINT))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -165,7 +167,7 @@ fn prepare_bpffs(path: &Path, in_pod: bool) -> anyhow::Result<()> {
     if in_pod && !is_usable(path)? {
         bail!(
             "{}: the host has no bpffs on /sys/fs/bpf: mount one there (`mount -t bpf bpf \
-             /sys/fs/bpf`)",
+             /sys/fs/bpf`, or deploy/components/bpffs)",
             path.display()
         );
     }

@@ -81,6 +81,8 @@ pub enum Command {
     Cleanup(Cleanup),
     /// Tell whether this node can do what the agent needs; changes nothing.
     Check(Check),
+    /// Mount a bpffs on /sys/fs/bpf where none is, for an agent in a container.
+    Mount(Mount),
 }
 
 /// Flags of `run`.
@@ -224,6 +226,14 @@ pub enum CheckOutput {
     Table,
     /// A list of objects with `name`, `verdict` and `what`.
     Json,
+}
+
+/// Flags of `mount`.
+#[derive(Clone, Debug, Args)]
+pub struct Mount {
+    /// What is logged.
+    #[command(flatten)]
+    pub log: Log,
 }
 
 /// Flags of `cleanup`.
@@ -444,7 +454,7 @@ mod tests {
         let args = ["l2sm-agent"].iter().chain(args);
         match Config::try_parse_from(args).unwrap().into_command() {
             Command::Run(run) => *run,
-            Command::Cleanup(_) | Command::Check(_) => panic!("expected run"),
+            Command::Cleanup(_) | Command::Check(_) | Command::Mount(_) => panic!("expected run"),
         }
     }
 

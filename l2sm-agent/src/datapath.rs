@@ -29,7 +29,7 @@ use l2sm_core::{
 };
 
 pub use self::{
-    bpffs::{ensure_bpffs, is_usable, remove_pins},
+    bpffs::{MOUNT_POINT, ensure_bpffs, is_usable, remove_pins},
     error::DatapathError,
     events::{Events, LostEvents, device_of},
     generation::Generation,

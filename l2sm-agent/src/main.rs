@@ -13,6 +13,11 @@ use l2sm_agent::{
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
+/// musl's own takes memory from the kernel and gives it back thousands of times for each pod.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) fn main() -> ExitCode {
     let command = match Config::read(env::args_os()) {
         Ok(config) => config.into_command(),
@@ -22,6 +27,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(run) => &run.log,
         Command::Cleanup(cleanup) => &cleanup.log,
         Command::Check(check) => &check.log,
+        Command::Mount(mount) => &mount.log,
     };
     if let Err(why) = start_log(log) {
         fail(&why);

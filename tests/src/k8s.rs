@@ -6,7 +6,7 @@
 use std::{
     env,
     io::{BufRead, BufReader, Write},
-    process::{Child, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +19,9 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often a condition is looked at: each look starts kubectl.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// What the operator calls itself.
+const OPERATOR: &str = "l2sm-operator";
 
 /// A cluster that is up.
 pub struct Kubernetes {
@@ -33,7 +36,7 @@ impl Kubernetes {
         if env::var("L2SM_CLUSTER").is_ok_and(|value| value == "running") {
             return Self { lab: Lab::here(), holder: None };
         }
-        let mut command = std::process::Command::new(programs::ourselves().expect("it is built"));
+        let mut command = Command::new(programs::ourselves().expect("it is built"));
         command.args(["up", "--hold"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = command.spawn().expect("it starts");
         let mut said = String::new();
@@ -97,10 +100,16 @@ impl Kubernetes {
         self.get(what)["items"].as_array().expect("a list").clone()
     }
 
-    /// Runs kubectl with a manifest on standard input.
-    pub fn with_input(&self, arguments: &str, manifest: &str) -> Output {
+    /// kubectl, not yet started.
+    pub fn command(&self, arguments: &str) -> Command {
         let mut command = self.lab.control_plane.command_in_netns("kubectl").expect("kubectl");
         command.env("KUBECONFIG", places::kubeconfig()).args(arguments.split_whitespace());
+        command
+    }
+
+    /// Runs kubectl with a manifest on standard input.
+    pub fn with_input(&self, arguments: &str, manifest: &str) -> Output {
+        let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kubectl starts");
         let mut stdin = child.stdin.take().expect("piped");
@@ -150,6 +159,23 @@ impl Kubernetes {
             let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             panic!("kubectl {arguments}: {error}\n{}", self.picture());
         }
+    }
+
+    /// Waits for the operator's warning about a pod: an event of this reason with all these words in it.
+    pub fn until_warned(&self, pod: &PodRef<'_>, reason: &str, words: &[&str]) {
+        let PodRef { namespace, name } = pod;
+        let selector = format!("involvedObject.kind=Pod,involvedObject.name={name}");
+        let events = format!("events -n {namespace} --field-selector {selector}");
+        let is_it = |event: &Value| {
+            let note = event["message"].as_str().unwrap_or_default();
+            event["reportingComponent"] == OPERATOR
+                && event["type"] == "Warning"
+                && event["reason"] == reason
+                && words.iter().all(|word| note.contains(word))
+        };
+        self.until(&format!("the operator's event {reason} of {name} with {words:?}"), || {
+            self.list(&events).iter().any(is_it).then_some(())
+        });
     }
 
     /// What one wants to see of a cluster in which a test failed.

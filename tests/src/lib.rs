@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod cnitool;
 pub mod corpus;
 pub mod counter;
+pub mod figures;
 pub mod flow;
 pub mod frames;
 pub mod k8s;

@@ -3,6 +3,7 @@
 
 mod k8s {
     pub(super) mod addresses;
+    pub(super) mod churn;
     pub(super) mod definitions;
     pub(super) mod failures;
     pub(super) mod install;
@@ -24,8 +25,8 @@ use std::{
 };
 
 use k8s::{
-    addresses, definitions, failures, install, l2smctl, main_job, measures, multus, nads, order,
-    overlay, trust,
+    addresses, churn, definitions, failures, install, l2smctl, main_job, measures, multus, nads,
+    order, overlay, trust,
 };
 use l2sm_tests::k8s::Kubernetes;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -48,7 +49,7 @@ const STORIES: &[(&str, Story)] = &[
     ("a_router_pod_joins_two_networks", main_job::a_router_pod_joins_two_networks),
     ("static_and_automatic_addresses_are_kept_apart", addresses::static_and_automatic),
     ("an_address_that_is_taken_is_said", addresses::taken),
-    ("a_deployment_that_comes_and_goes_leaks_nothing", addresses::churn),
+    ("a_deployment_that_comes_and_goes_200_times_leaks_nothing", churn::leaves_nothing),
     ("upstreams_manifests_work_in_the_documented_order", order::documented),
     ("upstreams_manifests_work_in_reverse_order", order::reverse),
     ("a_running_pod_is_attached_and_detached_by_its_annotation", order::hot),
@@ -66,10 +67,12 @@ const STORIES: &[(&str, Story)] = &[
     ("an_idle_operator_asks_little", measures::idle_requests),
     ("attaching_is_quick", measures::attach_durations),
     ("pods_and_namespaces_end_without_the_operator", failures::ends_without_operator),
+    ("a_stopped_operator_is_replaced_at_once", failures::operator_stopped),
     ("a_killed_operator_is_replaced_and_traffic_flows", failures::operator_killed),
     ("a_killed_agent_comes_back_and_traffic_flows", failures::agent_killed),
     ("a_kubelet_restarts_and_pods_stay_attached", failures::kubelet_restarted),
     ("a_node_that_is_removed_leaves_the_networks", failures::node_removed),
+    ("a_component_gives_nodes_a_bpffs", install::component_mounts_bpffs),
     ("uninstalling_leaves_nothing", install::uninstalling_leaves_nothing),
     ("l2smctl_removes_what_it_installs", l2smctl::installs_and_removes),
 ];

@@ -7,9 +7,9 @@
 mod attach;
 #[path = "scale/controller.rs"]
 mod controller;
-#[path = "scale/figures.rs"]
-mod figures;
 #[path = "scale/node.rs"]
 mod node;
 #[path = "scale/programs.rs"]
 mod programs;
+
+use l2sm_tests::figures;

@@ -15,7 +15,7 @@ use nix::{
 use super::{DatapathError, layout};
 
 /// Where bpffs is mounted on every distribution.
-const MOUNT_POINT: &str = "/sys/fs/bpf";
+pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 
 /// The paths in one pin directory.
 #[derive(Clone, Debug)]

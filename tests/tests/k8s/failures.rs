@@ -1,9 +1,25 @@
 //! What fails, fails alone: traffic flows on, pods come and go.
 
-use l2sm_tests::k8s::{Kubernetes, PodRef, network, pod};
-use nix::sys::signal::Signal;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use l2sm_tests::{
+    figures,
+    k8s::{Kubernetes, PodRef, network, pod},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
 
 const SYSTEM: &str = "l2sm-system";
+/// The operator's Lease lasts this long without its holder.
+const LEASE: Duration = Duration::from_secs(15);
+/// What it takes to look at the Lease, and to write it.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Pods `a` and `b` on two nodes, `10.60.0.1` and `10.60.0.2`.
 fn pair<'a>(cluster: &Kubernetes, namespace: &'a str) -> (PodRef<'a>, PodRef<'a>) {
@@ -31,44 +47,103 @@ fn another_joins(cluster: &Kubernetes, from: &PodRef<'_>) {
 }
 
 pub(crate) fn ends_without_operator(cluster: &Kubernetes) {
-    let namespace = "no-operator";
-    pair(cluster, namespace);
+    let (home, guests) = ("no-operator", "no-operator-guests");
+    pair(cluster, home);
+    let others = r#"{"type": "vnet", "networkCIDR": "10.61.0.0/24", "allowedNamespaces": "All"}"#;
+    cluster.apply(home, &network("open", others));
+    cluster.namespace(guests);
+    let unused = network("unused", r#"{"type": "vnet", "networkCIDR": "10.62.0.0/24"}"#);
+    let guest = pod("guest", "node1", &format!(r#"[{{"name": "open", "namespace": "{home}"}}]"#));
+    cluster.apply(guests, &(unused + &guest));
+    cluster.until_ready(&PodRef { namespace: guests, name: "guest" });
     cluster.kubectl(&format!("scale deployment l2sm-operator -n {SYSTEM} --replicas=0"));
     cluster.until("no operator to be left", || {
         let selector = "app.kubernetes.io/name=l2sm-operator";
         cluster.list(&format!("pods -n {SYSTEM} -l {selector}")).is_empty().then_some(())
     });
 
-    cluster.kubectl(&format!("delete pod a -n {namespace} --timeout=30s"));
-    let ends = cluster.output(&format!("delete namespace {namespace} --timeout=45s"));
+    // Pods go, and namespaces without a network that somebody uses.
+    cluster.kubectl(&format!("delete pod a -n {home} --timeout=30s"));
+    cluster.kubectl(&format!("delete namespace {guests} --timeout=45s"));
+    cluster.kubectl(&format!("delete namespace {home} --wait=false"));
+    let waits_for = cluster.until("the namespace to wait for its networks alone", || {
+        let conditions = cluster.get(&format!("namespace {home}"))["status"]["conditions"].clone();
+        let waiting = |kind: &str| {
+            let conditions = conditions.as_array().into_iter().flatten();
+            let mut of = conditions.filter(|one| one["type"] == kind && one["status"] == "True");
+            of.next().map(|one| one["message"].as_str().unwrap_or_default().to_owned())
+        };
+        let objects = waiting("NamespaceContentRemaining")?;
+        (!objects.contains("pods.")).then_some((objects, waiting("NamespaceFinalizersRemaining")))
+    });
+    let (objects, finalizers) = waits_for;
+    let one_kind = |text: &str| !text.contains(", ");
+    assert!(one_kind(&objects) && objects.contains("l2networks.l2sm.l2sm.k8s.local"), "{objects}");
+    let finalizers = finalizers.expect("they wait for the operator");
+    assert!(one_kind(&finalizers) && finalizers.contains("l2sm.l2sm.k8s.local/"), "{finalizers}");
 
     cluster.kubectl(&format!("scale deployment l2sm-operator -n {SYSTEM} --replicas=2"));
     cluster.until_succeeds(&format!("rollout status -n {SYSTEM} deployment/l2sm-operator"));
-    let said = String::from_utf8_lossy(&ends.stderr).into_owned();
-    // A network that was in use may wait for the operator; pods never do.
-    let gone = ends.status.success() || said.contains("timed out");
-    assert!(gone, "{said}");
-    cluster.until_succeeds(&format!("wait --for=delete namespace/{namespace}"));
+    cluster.until_succeeds(&format!("wait --for=delete namespace/{home}"));
+}
+
+pub(crate) fn operator_stopped(cluster: &Kubernetes) {
+    let took = take_over(cluster, "operator-stopped", Signal::SIGTERM);
+    figures::say("another operator serves after a clean stop", &format!("{took:.1?}"));
+    figures::bar("another operator within a second", took <= AT_ONCE);
+    assert!(took <= AT_ONCE * 5, "{took:?}: it waits for the end of the lease");
 }
 
 pub(crate) fn operator_killed(cluster: &Kubernetes) {
-    let (a, _b) = pair(cluster, "operator-killed");
-    let lease = || cluster.get(&format!("lease l2sm-operator -n {SYSTEM}"))["spec"].clone();
-    let holder = lease()["holderIdentity"].as_str().expect("somebody serves").to_owned();
-    // It calls itself after its pod, and something of its own.
-    let pods = cluster.list(&format!("pods -n {SYSTEM}"));
-    let mut names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
-    let pod = names.find(|name| holder.starts_with(name)).expect("the holder is a pod");
+    let took = take_over(cluster, "operator-killed", Signal::SIGKILL);
+    figures::say("another operator serves after a crash", &format!("{took:.1?}"));
+    assert!(took >= AT_ONCE, "{took:?}: it did not crash, it let the lease go");
+    assert!(took <= LEASE + AT_ONCE * 2, "{took:?}, and the lease ends after {LEASE:?}");
+}
 
-    cluster.kubectl(&format!("delete pod {pod} -n {SYSTEM} --force --grace-period=0"));
+/// Ends the operator that serves by a signal, with pods that talk to each other meanwhile; the time
+/// until another one has the Lease.
+fn take_over(cluster: &Kubernetes, namespace: &str, signal: Signal) -> Duration {
+    let (a, _b) = pair(cluster, namespace);
+    let path = "jsonpath={.spec.holderIdentity}";
+    let holder = || cluster.kubectl(&format!("get lease l2sm-operator -n {SYSTEM} -o {path}"));
+    let before = holder();
+    let process = operator(cluster, &before);
 
-    assert_eq!(cluster.ping(&a, "10.60.0.2", 5), 5, "traffic flows without it");
-    cluster.until("another to serve", || {
-        let now = lease()["holderIdentity"].as_str()?.to_owned();
-        (now != holder).then_some(())
+    let took = thread::scope(|scope| {
+        let pings = scope.spawn(|| cluster.ping(&a, "10.60.0.2", 20));
+        kill(process, signal).expect("it runs");
+        let began = Instant::now();
+        cluster.until("another to serve", || {
+            let now = holder();
+            (!now.is_empty() && now != before).then_some(())
+        });
+        let took = began.elapsed();
+        assert_eq!(pings.join().expect("it pings"), 20, "traffic flows without it");
+        took
     });
+
     another_joins(cluster, &a);
     cluster.until_succeeds(&format!("rollout status -n {SYSTEM} deployment/l2sm-operator"));
+    took
+}
+
+/// The process of the operator that calls itself this: after its pod, and something of its own.
+fn operator(cluster: &Kubernetes, identity: &str) -> Pid {
+    let pods = cluster.list(&format!("pods -n {SYSTEM} -l app.kubernetes.io/name=l2sm-operator"));
+    let is_it = |pod: &&Value| {
+        pod["metadata"]["name"].as_str().is_some_and(|name| identity.starts_with(name))
+    };
+    let pod = pods.iter().find(is_it).expect("the holder is a pod");
+    let container = pod["status"]["containerStatuses"][0]["containerID"].as_str().expect("it runs");
+    let container = container.trim_start_matches("containerd://");
+    let node = cluster.nodes().iter().find(|node| pod["spec"]["nodeName"] == node.machine.name());
+    let processes = node.expect("a node").machine.processes_of("l2sm-operator").expect("it is up");
+    let holds = |process: &&Pid| {
+        let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+        groups.contains(container)
+    };
+    *processes.iter().find(holds).expect("its process")
 }
 
 pub(crate) fn agent_killed(cluster: &Kubernetes) {
@@ -107,7 +182,7 @@ pub(crate) fn node_removed(cluster: &Kubernetes) {
     let node = cluster.node(2);
     node.machine.stop("kubelet", Signal::SIGTERM).expect("it ends");
     for pod in node.machine.processes_of("l2sm-agent").expect("the node is up") {
-        nix::sys::signal::kill(pod, Signal::SIGKILL).expect("it can be killed");
+        kill(pod, Signal::SIGKILL).expect("it can be killed");
     }
 
     cluster.kubectl("delete node node2");

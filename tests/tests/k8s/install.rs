@@ -8,6 +8,9 @@ use serde_json::Value;
 /// Where things are.
 const NAMESPACE: &str = "l2sm-system";
 
+/// Where pins are.
+const BPFFS: &str = "/sys/fs/bpf";
+
 /// Names what there is of ours on a node.
 const LEFT: &str = "ls -d /sys/fs/bpf/l2sm /run/l2sm/* /etc/cni/net.d/*l2sm* /opt/cni/bin/l2sm* \
     2>/dev/null; ip -br link | grep l2sm; tc filter show dev eth0 ingress; \
@@ -44,6 +47,23 @@ pub(crate) fn one_file_installs_everything(cluster: &Kubernetes) {
     // What is there is what the file says: applied again, it changes nothing.
     let difference = cluster.kubectl(&format!("diff -f {}", file().display()));
     assert_eq!(difference, "");
+}
+
+pub(crate) fn component_mounts_bpffs(cluster: &Kubernetes) {
+    let machine = &cluster.node(2).machine;
+    let kind = || machine.run("stat", &["-f", "-c", "%T", BPFFS]).expect("it runs");
+    // The lab's own, and this host's below it.
+    while kind().trim() == "bpf_fs" {
+        machine.run("umount", &[BPFFS]).expect("it is mounted");
+    }
+
+    let kustomization = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/k8s/bpffs");
+    cluster.kubectl(&format!("apply -k {kustomization}"));
+    cluster.until_succeeds(&format!("rollout status -n {NAMESPACE} daemonset/l2sm-agent"));
+
+    assert_eq!(kind().trim(), "bpf_fs", "the host sees what the pod mounted");
+    let links = machine.run("ls", &[&format!("{BPFFS}/l2sm/links")]).expect("the agent's pins");
+    assert!(links.contains("l2sm_uplink_rx"), "{links}");
 }
 
 pub(crate) fn uninstalling_leaves_nothing(cluster: &Kubernetes) {

@@ -172,9 +172,8 @@ pub(crate) fn reverse(cluster: &Kubernetes) {
         cluster.apply(namespace, manifest);
     }
     // Pods wait, and say for what.
-    cluster.until("an event that names the network", || {
-        event(cluster, namespace, "ping").contains("ping-network").then_some(())
-    });
+    let ping = PodRef { namespace, name: "ping" };
+    cluster.until_warned(&ping, "NetworkNotFound", &["ping-network"]);
     for manifest in [NETWORK, OVERLAY] {
         cluster.apply(namespace, manifest);
     }
@@ -223,10 +222,12 @@ pub(crate) fn malformed(cluster: &Kubernetes) {
     cluster.apply(namespace, &manifest);
 
     cluster.until_ready(&PodRef { namespace, name: "right" });
-    for (pod, words) in [("wrong", "l2sm/networks"), ("nobody", "nobody"), ("twice", "x0")] {
-        cluster.until(&format!("an event of {pod} with {words}"), || {
-            event(cluster, namespace, pod).contains(words).then_some(())
-        });
+    for (name, reason, words) in [
+        ("wrong", "InvalidAnnotation", "l2sm/networks"),
+        ("nobody", "NetworkNotFound", "nobody"),
+        ("twice", "InterfaceNameInUse", "x0"),
+    ] {
+        cluster.until_warned(&PodRef { namespace, name }, reason, &[words]);
     }
     // Mended, it starts.
     cluster.kubectl(&format!("annotate --overwrite pod wrong -n {namespace} l2sm/networks=blue"));
@@ -250,18 +251,11 @@ pub(crate) fn in_use(cluster: &Kubernetes) {
         let network = cluster.get(&format!("l2network blue -n {namespace}"));
         let conditions = network["status"]["conditions"].as_array()?.clone();
         let in_use = conditions.iter().find(|condition| condition["type"] == "InUse")?;
-        let message = in_use["message"].as_str()?;
-        (message.contains('a') && message.contains('b')).then_some(())
+        let (_, pods) = in_use["message"].as_str()?.rsplit_once(": ")?;
+        (pods == "in-use/a, in-use/b").then_some(())
     });
     cluster.kubectl(&format!("delete pod a b -n {namespace}"));
     cluster.until_succeeds(&format!("wait --for=delete l2network/blue -n {namespace}"));
-}
-
-/// Messages of the events of a pod.
-fn event(cluster: &Kubernetes, namespace: &str, pod: &str) -> String {
-    let selector = format!("involvedObject.name={pod}");
-    let path = "jsonpath={.items[*].message}";
-    cluster.kubectl(&format!("get events -n {namespace} --field-selector {selector} -o {path}"))
 }
 
 fn has_device(cluster: &Kubernetes, pod: &PodRef<'_>, device: &str) -> bool {

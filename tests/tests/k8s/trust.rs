@@ -61,7 +61,14 @@ pub(crate) fn rights(cluster: &Kubernetes) {
 
     let ask = |user: &str, right: &str| {
         let output = cluster.output(&format!("auth can-i --as={user} {right}"));
-        String::from_utf8_lossy(&output.stdout).trim() == "yes"
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        // It answers for what does not exist as well.
+        assert!(!said.contains("doesn't have a resource type"), "{right}: {said}");
+        match (String::from_utf8_lossy(&output.stdout).trim(), output.status.code()) {
+            ("yes", Some(0)) => true,
+            ("no", Some(1)) => false,
+            (answer, code) => panic!("{user}: {right}: {answer} ({code:?}): {said}"),
+        }
     };
     let wrong: Vec<_> =
         RIGHTS.iter().filter(|(user, right, may)| ask(user, right) != *may).collect();

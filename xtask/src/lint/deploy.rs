@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use super::finding::Finding;
 use crate::{crds, workspace};
 
-/// Applied by itself, when all else is taken away.
-const CLEANUP: &str = "deploy/cleanup.yaml";
+/// What names images besides: applied by itself when all else is taken away, and a component.
+const OTHERS: [&str; 2] = ["deploy/cleanup.yaml", "deploy/components/bpffs/agent.yaml"];
 
 /// Generates everything anew and compares.
 ///
@@ -24,7 +24,7 @@ pub(super) fn check() -> Result<Vec<Finding>> {
     }
     let version = workspace::version()?;
     let mut paths = crds::parts()?;
-    paths.push(CLEANUP.to_owned());
+    paths.extend(OTHERS.map(str::to_owned));
     for path in paths {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         findings.extend(images(&path, &text, &version));

@@ -1,27 +1,27 @@
 //! Figures, and what they are held against.
 
-use std::{fs, time::Duration};
+use std::{env, fs, time::Duration};
 
-use l2sm_tests::netns::run;
+use crate::netns::run;
 
 /// Prints one figure.
-pub(crate) fn say(what: &str, figure: &str) {
-    println!("scale: {what}: {figure}");
+pub fn say(what: &str, figure: &str) {
+    println!("measured: {what}: {figure}");
 }
 
 /// A bar of time: judged where `L2SM_BARS=judge` (`cargo xtask bench --check`), told elsewhere, since it
 /// depends on what else the machine does.
-pub(crate) fn bar(what: &str, held: bool) {
+pub fn bar(what: &str, held: bool) {
     if held {
         return;
     }
-    let judged = std::env::var("L2SM_BARS").is_ok_and(|how| how == "judge");
+    let judged = env::var("L2SM_BARS").is_ok_and(|how| how == "judge");
     assert!(!judged, "bar missed: {what}");
     say("bar missed", what);
 }
 
 /// The time that `percent` of these are not longer than (nearest rank).
-pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
+pub fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort();
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
@@ -30,20 +30,20 @@ pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
 
 /// Has the calling thread, and what it starts from now on, run before all others: what is measured
 /// is not what else the machine does.
-pub(crate) fn run_first() {
+pub fn run_first() {
     let thread = nix::unistd::gettid().to_string();
     run("chrt", &["--rr", "--pid", "1", &thread]);
 }
 
 /// Runnable tasks over the last minute: who judges a time should know.
-pub(crate) fn say_load() {
+pub fn say_load() {
     let load = fs::read_to_string("/proc/loadavg").expect("/proc");
     let cpus = std::thread::available_parallelism().expect("the kernel tells");
     say("load of the machine", &format!("{} on {cpus} CPUs", load.split(' ').next().unwrap()));
 }
 
 /// Resident memory of a process, bytes.
-pub(crate) fn resident(pid: u32) -> u64 {
+pub fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
@@ -51,7 +51,7 @@ pub(crate) fn resident(pid: u32) -> u64 {
 }
 
 /// Bytes as MiB, one digit behind the point.
-pub(crate) fn mib(bytes: u64) -> String {
+pub fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
