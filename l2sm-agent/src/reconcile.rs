@@ -18,7 +18,7 @@ use l2sm_common::maps::ConfigEntry;
 use l2sm_core::{
     diff::{self, Change},
     image::{Image, Local, LocalPort, image},
-    instructions::Instructions,
+    instructions::{Instructions, Vtep},
     model::ObjectKey,
     slow_path::SlowPathWatch,
 };
@@ -46,6 +46,8 @@ pub struct Reconciler<D, L> {
     /// What the maps hold, as far as is known; `None`: must be read.
     actual: Option<Image>,
     read_at: Option<Instant>,
+    /// The node as it was last seen, but for ports; `None`: must be looked at.
+    seen: Option<Seen>,
     /// Ports as they were last seen.
     ports: BTreeMap<ObjectKey, LocalPort>,
     /// Flood lists that nothing names any more, and since when.
@@ -80,6 +82,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             node: node.into(),
             actual: None,
             read_at: None,
+            seen: None,
             ports: BTreeMap::new(),
             retired: BTreeMap::new(),
             slow_path: SlowPathWatch::default(),
@@ -95,6 +98,13 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
     /// Brings the node one step towards `desired`. Every change is tried; what fails is told by
     /// object, and tried again in the next pass.
     pub fn pass(&mut self, desired: &Desired, now: Instant) -> Pass {
+        self.seen = None;
+        self.follow(desired, now)
+    }
+
+    /// The same, going by what the last pass saw of the node's devices, addresses and routes. Where that
+    /// has changed, a pass is due soon anyway.
+    pub fn follow(&mut self, desired: &Desired, now: Instant) -> Pass {
         self.passes += 1;
         let mut run = Run::new(desired, &self.node);
         match self.reconcile(desired, now, &mut run) {
@@ -102,6 +112,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             Err(why) => {
                 run.errors.node(why.reason, why.message);
                 self.actual = None;
+                self.seen = None;
             }
         }
         run.outcome.pass = self.passes;
@@ -120,6 +131,12 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
                 false
             }
         }
+    }
+
+    /// Does a part of what can be done at leisure; whether there may be more.
+    pub fn settle(&mut self) -> bool {
+        let settled = self.datapath.settle();
+        settled.inspect_err(|why| tracing::debug!(%why, "a hook stays as it is")).unwrap_or(true)
     }
 
     /// Adds up, and says what holds of the node.
@@ -173,9 +190,6 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         now: Instant,
         run: &mut Run,
     ) -> Result<(), errors::PassError> {
-        if desired.complete {
-            self.links.ensure_devices()?;
-        }
         let instructions = Arc::clone(&run.instructions);
         let mut local = self.observe(&instructions, desired.complete, run)?;
         local.slow_path_blocked = self.slow_path.is_avoided();
@@ -223,9 +237,13 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         complete: bool,
         run: &mut Run,
     ) -> Result<Local, errors::PassError> {
-        let remotes: Vec<&[IpAddr]> =
-            instructions.vteps.values().map(|vtep| vtep.addresses.as_slice()).collect();
-        let mut local = self.links.observe(&remotes, complete)?;
+        let known = self.seen.take().filter(|seen| seen.is_of(instructions, complete));
+        let seen = match known {
+            Some(seen) => seen,
+            None => self.look(instructions, complete)?,
+        };
+        let mut local = seen.local.clone();
+        self.seen = Some(seen);
         if !complete {
             return Ok(local);
         }
@@ -246,6 +264,23 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         }
         self.ports.clone_from(&local.ports);
         Ok(local)
+    }
+
+    /// Looks at the node afresh. Its own devices are corrected only once it is known that it should have
+    /// them.
+    fn look(
+        &mut self,
+        instructions: &Instructions,
+        complete: bool,
+    ) -> Result<Seen, errors::PassError> {
+        self.links.look()?;
+        if complete {
+            self.links.ensure_devices()?;
+        }
+        let remotes: Vec<&[IpAddr]> =
+            instructions.vteps.values().map(|vtep| vtep.addresses.as_slice()).collect();
+        let local = self.links.observe(&remotes, complete)?;
+        Ok(Seen { vteps: instructions.vteps.clone(), complete, local })
     }
 
     fn read(&mut self, now: Instant) -> Result<Image, errors::PassError> {
@@ -349,19 +384,28 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
     }
 
     fn remove_ports(&mut self, goes: impl Fn(&str) -> bool, run: &mut Run) {
-        let present = match self.links.own_ports() {
-            Ok(present) => present,
-            Err(why) => {
-                run.outcome.failures += 1;
-                return run.errors.node(why.reason(), why.to_string());
-            }
-        };
+        let present = self.links.own_ports();
         for (name, device) in present.into_iter().filter(|(name, _device)| goes(name)) {
             if let Err(why) = self.links.remove_port(&name, device) {
                 run.outcome.failures += 1;
                 run.errors.node(why.reason(), format!("remove {name}: {why}"));
             }
         }
+    }
+}
+
+/// What was seen of the node, and what was looked for.
+#[derive(Debug)]
+struct Seen {
+    vteps: BTreeMap<String, Vtep>,
+    complete: bool,
+    local: Local,
+}
+
+impl Seen {
+    /// Whether nothing else is looked for now.
+    fn is_of(&self, instructions: &Instructions, complete: bool) -> bool {
+        self.complete == complete && self.vteps == instructions.vteps
     }
 }
 

@@ -76,7 +76,7 @@ pub fn is_veth_name(name: &str) -> bool {
     })
 }
 
-/// Reads every link of the socket's namespace.
+/// Reads every link of the socket's namespace, in order of their ifindexes.
 ///
 /// # Errors
 /// As [`Conversation::dump`].
@@ -84,7 +84,9 @@ pub fn dump_links(kernel: &mut Conversation) -> Result<Vec<Link>, NetlinkError> 
     let mut all = LinkMessage::default();
     all.attributes = vec![without_statistics()];
     let dump = kernel.dump(&RouteNetlinkMessage::GetLink(all))?;
-    Ok(dump.into_iter().filter_map(as_link).collect())
+    let mut links: Vec<Link> = dump.into_iter().filter_map(as_link).collect();
+    links.sort_unstable_by_key(|link| link.index);
+    Ok(links)
 }
 
 /// Reads one link of the socket's namespace; `None`: there is none of that name.
