@@ -11,6 +11,7 @@ mod memory;
 pub mod monitor;
 pub mod neighbors;
 pub mod netns;
+mod remove;
 pub mod routes;
 pub mod socket;
 pub mod underlay;
@@ -74,11 +75,9 @@ pub trait Links {
     /// Host veths that are ours, by name.
     fn own_ports(&self) -> BTreeMap<String, IfIndex>;
 
-    /// Removes one of [`Links::own_ports`]. One that is gone already is no error.
-    ///
-    /// # Errors
-    /// The kernel refused.
-    fn remove_port(&mut self, name: &str, device: IfIndex) -> Result<(), LinksError>;
+    /// Removes some of [`Links::own_ports`]; what could not be removed. One that is gone already is no
+    /// error.
+    fn remove_ports(&mut self, ports: &BTreeMap<String, IfIndex>) -> BTreeMap<String, LinksError>;
 }
 
 /// What became of each attachment.

@@ -9,6 +9,7 @@ mod xdp;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,8 +17,8 @@ use std::{
 
 use l2sm_common::maps::ConfigEntry;
 use l2sm_core::{
-    diff::{self, Change},
-    image::{Image, Local, LocalPort, image},
+    diff::{self, Change, Extent},
+    image::{Drawn, Image, Local, LocalPort, draw},
     instructions::{Instructions, Vtep},
     model::ObjectKey,
     slow_path::SlowPathWatch,
@@ -43,6 +44,10 @@ pub struct Reconciler<D, L> {
     datapath: D,
     links: L,
     node: String,
+    /// What the last pass wanted the maps to hold.
+    drawn: Drawn,
+    /// The maps hold what was drawn, as far as is known.
+    as_drawn: bool,
     /// What the maps hold, as far as is known; `None`: must be read.
     actual: Option<Image>,
     read_at: Option<Instant>,
@@ -80,6 +85,8 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             datapath,
             links,
             node: node.into(),
+            drawn: Drawn::default(),
+            as_drawn: false,
             actual: None,
             read_at: None,
             seen: None,
@@ -175,6 +182,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
     pub fn read_afresh(&mut self, now: Instant) -> Result<Image, DatapathError> {
         let actual = self.datapath.read()?;
         self.read_at = Some(now);
+        self.as_drawn = false;
         self.actual = Some(actual.clone());
         Ok(actual)
     }
@@ -198,9 +206,12 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         run.outcome.underlay_mtu =
             local.uplinks.values().map(|uplink| uplink.mtu).min().unwrap_or_default();
         let mut actual = self.read(now)?;
-        let (wanted, problems) = image(&instructions, &local, &actual);
-        run.errors.problems(&problems, &instructions);
-        let changes = diff::diff(&wanted, &actual);
+        let drawn = draw(mem::take(&mut self.drawn), &instructions, &local, &actual);
+        run.errors.problems(&drawn.problems, &instructions);
+        let changes = diff::diff_within(&drawn.image, &actual, &self.extent(&drawn));
+        let left = self.datapath.outdated();
+        let unwanted: Vec<_> = left.difference(&drawn.image.hooks).copied().collect();
+        self.drawn = drawn;
         if !desired.complete {
             self.applied |= desired.revision.is_some() && actual.config.is_some();
             let refresh = changes.into_iter().filter(|change| is_refresh(change, &actual));
@@ -210,16 +221,26 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             self.keep(actual, run);
             return Ok(());
         }
-        let left = self.datapath.outdated();
-        let unwanted = left.difference(&wanted.hooks).map(|hook| Change::Detach(*hook));
+        let unwanted = unwanted.into_iter().map(Change::Detach);
         let changes: Vec<_> = unwanted.chain(changes).collect();
         self.apply(&changes, &mut actual, &local, now, run);
         self.refusals.tell(&local);
         self.remove_veths(&instructions, run);
         run.finish(desired, &local, &actual);
         self.applied = true;
+        // What waits for its time is no station's.
+        self.as_drawn = run.outcome.failures == 0;
         self.keep(actual, run);
         Ok(())
+    }
+
+    /// Where the maps may hold other stations than they should. Everywhere, when they have just been
+    /// read, or a change before was not made.
+    fn extent(&mut self, drawn: &Drawn) -> Extent {
+        if mem::take(&mut self.as_drawn) {
+            return Extent::Segments(drawn.redrawn.clone());
+        }
+        Extent::All
     }
 
     /// Remembers what the maps hold now.
@@ -288,6 +309,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         if let Some(actual) = self.actual.take().filter(|_actual| fresh) {
             return Ok(actual);
         }
+        self.as_drawn = false;
         let actual = self.datapath.read()?;
         self.read_at = Some(now);
         Ok(actual)
@@ -384,12 +406,10 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
     }
 
     fn remove_ports(&mut self, goes: impl Fn(&str) -> bool, run: &mut Run) {
-        let present = self.links.own_ports();
-        for (name, device) in present.into_iter().filter(|(name, _device)| goes(name)) {
-            if let Err(why) = self.links.remove_port(&name, device) {
-                run.outcome.failures += 1;
-                run.errors.node(why.reason(), format!("remove {name}: {why}"));
-            }
+        let going = self.links.own_ports().into_iter().filter(|(name, _device)| goes(name));
+        for (name, why) in self.links.remove_ports(&going.collect()) {
+            run.outcome.failures += 1;
+            run.errors.node(why.reason(), format!("remove {name}: {why}"));
         }
     }
 }

@@ -305,3 +305,34 @@ fn removal_takes_veths_devices_and_managed_neighbours() {
     assert_eq!(removed, [veth.as_str(), "device l2sm-vxlan", "device l2sm-br"]);
     assert!(pod.link("net1").is_none());
 }
+
+#[test]
+fn many_veths_go_at_once_and_nobody_elses() {
+    let (node, pod) = (Namespace::new("node"), Namespace::new("pod"));
+    // One of somebody else's is in the very group.
+    node.ip(&["link", "add", "theirs", "type", "veth", "peer", "name", "theirs1"]);
+    node.ip(&["link", "set", "dev", "theirs", "group", &0x6c32_736d_u32.to_string()]);
+    let ports = |count: u8| -> BTreeMap<ObjectKey, Port> {
+        let numbered = |number: u8| {
+            let addresses = vec![format!("10.9.{number}.1/24").parse().unwrap()];
+            let mac = Mac([2, 0, 0, 0, 0, number]);
+            let port = Port { ifname: format!("net{number}"), mac, addresses, ..port(&pod) };
+            (ObjectKey::new("default", format!("web-net{number}")), port)
+        };
+        (1..=count).map(numbered).collect()
+    };
+    node.enter(|| {
+        let mut links = agent();
+        let made = links.ensure_ports(&ports(40)).unwrap();
+        assert!(made.values().all(Result::is_ok));
+        let mut going = links.own_ports();
+        assert_eq!(going.len(), 40);
+        let stays = going.pop_first().unwrap();
+        assert!(links.remove_ports(&going).is_empty());
+        assert_eq!(links.own_ports(), BTreeMap::from([stays.clone()]));
+        links.look().unwrap();
+        assert_eq!(links.own_ports(), BTreeMap::from([stays]), "as the kernel has it");
+        assert!(links.remove_ports(&going).is_empty(), "gone already");
+    });
+    assert!(node.link("theirs").is_some() && node.link("l2sm-vxlan").is_some());
+}

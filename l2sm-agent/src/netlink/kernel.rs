@@ -18,6 +18,7 @@ use super::{
     devices::{self, Devices},
     links::{self, Link},
     neighbors::{self, Neighbor, NextHop},
+    remove,
     routes::{self, Route},
     socket::Conversation,
     underlay::{Underlay, XdpMode},
@@ -26,6 +27,9 @@ use super::{
 
 /// Next hops are asked this often whether they are there, a little less than a pass's period.
 const PROBE_EVERY: Duration = Duration::from_secs(7);
+
+/// Veths that the kernel is asked to remove at once. It lets nobody else change links meanwhile.
+const REMOVED_AT_ONCE: usize = 16;
 
 /// The links of the namespace that the agent runs in.
 #[derive(Debug)]
@@ -221,11 +225,26 @@ impl Links for KernelLinks {
         ours.map(|link| (link.name.clone(), IfIndex(link.index))).collect()
     }
 
-    fn remove_port(&mut self, name: &str, device: IfIndex) -> Result<(), LinksError> {
-        tracing::info!(device = name, "veth removed");
-        links::delete_link(&mut self.kernel, device.0)?;
-        self.present.retain(|link| link.index != device.0);
-        Ok(())
+    fn remove_ports(&mut self, ports: &BTreeMap<String, IfIndex>) -> BTreeMap<String, LinksError> {
+        let mut stay = BTreeMap::new();
+        let all: Vec<_> = ports.iter().collect();
+        for some in all.chunks(REMOVED_AT_ONCE) {
+            let indexes: BTreeSet<u32> = some.iter().map(|(_name, device)| device.0).collect();
+            if some.len() > 1
+                && let Err(why) = remove::delete_at_once(&mut self.kernel, &self.present, &indexes)
+            {
+                tracing::debug!(%why, "removed one by one");
+            }
+            // What is gone by now is no error.
+            for (name, device) in some {
+                tracing::info!(device = name, "veth removed");
+                match links::delete_link(&mut self.kernel, device.0) {
+                    Ok(()) => self.present.retain(|link| link.index != device.0),
+                    Err(why) => drop(stay.insert((*name).clone(), why.into())),
+                }
+            }
+        }
+        stay
     }
 }
 

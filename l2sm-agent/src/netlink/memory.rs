@@ -78,11 +78,20 @@ impl Links for MemoryLinks {
         self.veths.clone()
     }
 
-    fn remove_port(&mut self, name: &str, _device: IfIndex) -> Result<(), LinksError> {
-        self.check("remove_port")?;
-        self.veths.remove(name);
-        self.log.push(format!("remove {name}"));
-        Ok(())
+    fn remove_ports(&mut self, ports: &BTreeMap<String, IfIndex>) -> BTreeMap<String, LinksError> {
+        let mut stay = BTreeMap::new();
+        for name in ports.keys() {
+            match self.check("remove_ports") {
+                Ok(()) => {
+                    self.veths.remove(name);
+                    self.log.push(format!("remove {name}"));
+                }
+                Err(why) => {
+                    stay.insert(name.clone(), why);
+                }
+            }
+        }
+        stay
     }
 }
 

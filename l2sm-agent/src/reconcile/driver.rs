@@ -20,8 +20,10 @@ use crate::{
 /// A pass happens at least this often: notices can be lost, and next hops must be asked whether they
 /// are there.
 const PERIOD: Duration = Duration::from_secs(8);
-/// Between passes that only follow the node: neighbours of other traffic change all the time.
+/// Between passes that look at the node, at least: neighbours of other traffic change all the time.
 const QUIET: Duration = Duration::from_millis(100);
+/// Such passes take at most about one part in this many of the time: what is desired waits meanwhile.
+const SHARE: u32 = 10;
 /// Whether what is handed up comes back is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two parts of what can be done at leisure: each may hold up a pod that starts.
@@ -57,8 +59,8 @@ pub struct Driver {
 
 /// When what is due.
 struct Timetable {
-    /// The node was last looked at.
-    looked: Instant,
+    /// The node is not looked at before, whatever changes.
+    quiet: Instant,
     /// It is looked at again, with a pass.
     look: Instant,
     /// A pass, though nothing has changed: something waits for its time.
@@ -94,7 +96,7 @@ impl Driver {
         let mut failures = 0_u32;
         let now = Instant::now();
         let mut due =
-            Timetable { looked: now, look: now, follow: None, slow_path: now, settle: None };
+            Timetable { quiet: now, look: now, follow: None, slow_path: now, settle: None };
         let mut next = Next::Look;
         while next != Next::Stop {
             let started = Instant::now();
@@ -103,13 +105,15 @@ impl Driver {
                 Next::Look => reconciler.pass(&desired, started),
                 Next::Follow | Next::Stop => reconciler.follow(&desired, started),
             };
-            reconciler.add_time(started.elapsed());
+            let took = started.elapsed();
+            reconciler.add_time(took);
             let failed = pass.outcome.failures > 0 || !pass.outcome.errors.is_empty();
             failures = if failed { failures.saturating_add(1) } else { 0 };
             report(&pass.outcome, failures);
             self.outcome.send_replace(pass.outcome);
             if next == Next::Look {
-                (due.looked, due.look) = (started, started + PERIOD);
+                due.quiet = started + QUIET.max(took.saturating_mul(SHARE)).min(PERIOD);
+                due.look = started + PERIOD;
             }
             if failed {
                 due.look = due.look.min(started + backoff(failures));
@@ -148,7 +152,7 @@ impl Driver {
             match self.signals.recv_timeout(patience) {
                 Ok(Signal::Desired) => return Next::Follow,
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Signal::Node) => due.look = due.look.min(due.looked + QUIET),
+                Ok(Signal::Node) => due.look = due.look.min(due.quiet),
                 Ok(Signal::Count(reply)) => {
                     if reply.send(reconciler.counters()).is_err() {
                         tracing::debug!("nobody waits for the counters any more");

@@ -6,7 +6,7 @@ use l2sm_common::{
     vni::Vni,
 };
 use l2sm_core::{
-    image::{Path, Uplink, Xdp},
+    image::{Path, Uplink, Xdp, image},
     instructions::{Host, Member, Place, Port, Segment, Vtep},
 };
 use proptest::prelude::*;
