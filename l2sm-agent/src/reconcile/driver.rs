@@ -22,8 +22,11 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(8);
 /// Between passes that look at the node, at least: neighbours of other traffic change all the time.
 const QUIET: Duration = Duration::from_millis(100);
-/// Such passes take at most about one part in this many of the time: what is desired waits meanwhile.
+/// Such passes, where they find nothing to do, take at most about one part in this many of the time, since
+/// what is desired waits meanwhile;
 const SHARE: u32 = 10;
+/// but the node is never left for longer than this.
+const LONGEST_QUIET: Duration = Duration::from_secs(1);
 /// Whether what is handed up comes back is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two parts of what can be done at leisure: each may hold up a pod that starts.
@@ -109,10 +112,12 @@ impl Driver {
             reconciler.add_time(took);
             let failed = pass.outcome.failures > 0 || !pass.outcome.errors.is_empty();
             failures = if failed { failures.saturating_add(1) } else { 0 };
+            let changed = pass.outcome.changes > 0;
             report(&pass.outcome, failures);
             self.outcome.send_replace(pass.outcome);
             if next == Next::Look {
-                due.quiet = started + QUIET.max(took.saturating_mul(SHARE)).min(PERIOD);
+                let idle = if changed { Duration::ZERO } else { took.saturating_mul(SHARE) };
+                due.quiet = started + idle.clamp(QUIET, LONGEST_QUIET);
                 due.look = started + PERIOD;
             }
             if failed {
