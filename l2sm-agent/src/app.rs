@@ -135,6 +135,7 @@ fn live(run: &Run, node: String, passes: &AtomicBool) -> anyhow::Result<()> {
     let underlay = choose_underlay(run)?;
     let settings = Settings { underlay, udp_port: run.vxlan_port, mark: run.mark, xdp: run.xdp };
     let mut links = KernelLinks::open(settings.clone())?;
+    links.look()?;
     links.ensure_devices()?;
     let capacities = run.map_capacity.iter().copied().collect();
     let mut datapath = KernelDatapath::open_sized(&run.places.bpffs, &capacities)?;

@@ -69,6 +69,13 @@ pub trait Datapath {
     /// When the kernel refuses it; a full map is [`DatapathError::MapFull`].
     fn apply(&mut self, change: &Change) -> Result<(), DatapathError>;
 
+    /// Brings one hook from the way of attaching that is quickly made to the one that forwards best;
+    /// whether there was one to bring. Others who change links may have to wait meanwhile.
+    ///
+    /// # Errors
+    /// When the kernel refuses it: the hook stays as it is.
+    fn settle(&mut self) -> Result<bool, DatapathError>;
+
     /// The counters of every slot that has counted something, all CPUs together.
     ///
     /// # Errors

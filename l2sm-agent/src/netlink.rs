@@ -11,6 +11,7 @@ mod memory;
 pub mod monitor;
 pub mod neighbors;
 pub mod netns;
+mod remove;
 pub mod routes;
 pub mod socket;
 pub mod underlay;
@@ -38,6 +39,13 @@ use self::{netns::NetnsError, socket::NetlinkError};
 
 /// The node's links, routes and neighbours, as a pass needs them.
 pub trait Links {
+    /// Reads which devices there are. All that follows goes by it, and by what was changed since, until
+    /// this is called again.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    fn look(&mut self) -> Result<(), LinksError>;
+
     /// Makes or corrects `l2sm-br` and `l2sm-vxlan`.
     ///
     /// # Errors
@@ -65,16 +73,11 @@ pub trait Links {
     ) -> Result<PortOutcomes, LinksError>;
 
     /// Host veths that are ours, by name.
-    ///
-    /// # Errors
-    /// The kernel refused.
-    fn own_ports(&mut self) -> Result<BTreeMap<String, IfIndex>, LinksError>;
+    fn own_ports(&self) -> BTreeMap<String, IfIndex>;
 
-    /// Removes one of [`Links::own_ports`]. One that is gone already is no error.
-    ///
-    /// # Errors
-    /// The kernel refused.
-    fn remove_port(&mut self, name: &str, device: IfIndex) -> Result<(), LinksError>;
+    /// Removes some of [`Links::own_ports`]; what could not be removed. One that is gone already is no
+    /// error.
+    fn remove_ports(&mut self, ports: &BTreeMap<String, IfIndex>) -> BTreeMap<String, LinksError>;
 }
 
 /// What became of each attachment.

@@ -9,6 +9,7 @@ mod xdp;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,9 +17,9 @@ use std::{
 
 use l2sm_common::maps::ConfigEntry;
 use l2sm_core::{
-    diff::{self, Change},
-    image::{Image, Local, LocalPort, image},
-    instructions::Instructions,
+    diff::{self, Change, Extent},
+    image::{Drawn, Image, Local, LocalPort, draw},
+    instructions::{Instructions, Vtep},
     model::ObjectKey,
     slow_path::SlowPathWatch,
 };
@@ -43,9 +44,15 @@ pub struct Reconciler<D, L> {
     datapath: D,
     links: L,
     node: String,
+    /// What the last pass wanted the maps to hold.
+    drawn: Drawn,
+    /// The maps hold what was drawn, as far as is known.
+    as_drawn: bool,
     /// What the maps hold, as far as is known; `None`: must be read.
     actual: Option<Image>,
     read_at: Option<Instant>,
+    /// The node as it was last seen, but for ports; `None`: must be looked at.
+    seen: Option<Seen>,
     /// Ports as they were last seen.
     ports: BTreeMap<ObjectKey, LocalPort>,
     /// Flood lists that nothing names any more, and since when.
@@ -78,8 +85,11 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             datapath,
             links,
             node: node.into(),
+            drawn: Drawn::default(),
+            as_drawn: false,
             actual: None,
             read_at: None,
+            seen: None,
             ports: BTreeMap::new(),
             retired: BTreeMap::new(),
             slow_path: SlowPathWatch::default(),
@@ -95,6 +105,13 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
     /// Brings the node one step towards `desired`. Every change is tried; what fails is told by
     /// object, and tried again in the next pass.
     pub fn pass(&mut self, desired: &Desired, now: Instant) -> Pass {
+        self.seen = None;
+        self.follow(desired, now)
+    }
+
+    /// The same, going by what the last pass saw of the node's devices, addresses and routes. Where that
+    /// has changed, a pass is due soon anyway.
+    pub fn follow(&mut self, desired: &Desired, now: Instant) -> Pass {
         self.passes += 1;
         let mut run = Run::new(desired, &self.node);
         match self.reconcile(desired, now, &mut run) {
@@ -102,6 +119,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             Err(why) => {
                 run.errors.node(why.reason, why.message);
                 self.actual = None;
+                self.seen = None;
             }
         }
         run.outcome.pass = self.passes;
@@ -120,6 +138,12 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
                 false
             }
         }
+    }
+
+    /// Does a part of what can be done at leisure; whether there may be more.
+    pub fn settle(&mut self) -> bool {
+        let settled = self.datapath.settle();
+        settled.inspect_err(|why| tracing::debug!(%why, "a hook stays as it is")).unwrap_or(true)
     }
 
     /// Adds up, and says what holds of the node.
@@ -158,6 +182,7 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
     pub fn read_afresh(&mut self, now: Instant) -> Result<Image, DatapathError> {
         let actual = self.datapath.read()?;
         self.read_at = Some(now);
+        self.as_drawn = false;
         self.actual = Some(actual.clone());
         Ok(actual)
     }
@@ -173,9 +198,6 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         now: Instant,
         run: &mut Run,
     ) -> Result<(), errors::PassError> {
-        if desired.complete {
-            self.links.ensure_devices()?;
-        }
         let instructions = Arc::clone(&run.instructions);
         let mut local = self.observe(&instructions, desired.complete, run)?;
         local.slow_path_blocked = self.slow_path.is_avoided();
@@ -184,9 +206,12 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         run.outcome.underlay_mtu =
             local.uplinks.values().map(|uplink| uplink.mtu).min().unwrap_or_default();
         let mut actual = self.read(now)?;
-        let (wanted, problems) = image(&instructions, &local, &actual);
-        run.errors.problems(&problems, &instructions);
-        let changes = diff::diff(&wanted, &actual);
+        let drawn = draw(mem::take(&mut self.drawn), &instructions, &local, &actual);
+        run.errors.problems(&drawn.problems, &instructions);
+        let changes = diff::diff_within(&drawn.image, &actual, &self.extent(&drawn));
+        let left = self.datapath.outdated();
+        let unwanted: Vec<_> = left.difference(&drawn.image.hooks).copied().collect();
+        self.drawn = drawn;
         if !desired.complete {
             self.applied |= desired.revision.is_some() && actual.config.is_some();
             let refresh = changes.into_iter().filter(|change| is_refresh(change, &actual));
@@ -196,16 +221,26 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
             self.keep(actual, run);
             return Ok(());
         }
-        let left = self.datapath.outdated();
-        let unwanted = left.difference(&wanted.hooks).map(|hook| Change::Detach(*hook));
+        let unwanted = unwanted.into_iter().map(Change::Detach);
         let changes: Vec<_> = unwanted.chain(changes).collect();
         self.apply(&changes, &mut actual, &local, now, run);
         self.refusals.tell(&local);
         self.remove_veths(&instructions, run);
         run.finish(desired, &local, &actual);
         self.applied = true;
+        // What waits for its time is no station's.
+        self.as_drawn = run.outcome.failures == 0;
         self.keep(actual, run);
         Ok(())
+    }
+
+    /// Where the maps may hold other stations than they should. Everywhere, when they have just been
+    /// read, or a change before was not made.
+    fn extent(&mut self, drawn: &Drawn) -> Extent {
+        if mem::take(&mut self.as_drawn) {
+            return Extent::Segments(drawn.redrawn.clone());
+        }
+        Extent::All
     }
 
     /// Remembers what the maps hold now.
@@ -223,9 +258,13 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         complete: bool,
         run: &mut Run,
     ) -> Result<Local, errors::PassError> {
-        let remotes: Vec<&[IpAddr]> =
-            instructions.vteps.values().map(|vtep| vtep.addresses.as_slice()).collect();
-        let mut local = self.links.observe(&remotes, complete)?;
+        let known = self.seen.take().filter(|seen| seen.is_of(instructions, complete));
+        let seen = match known {
+            Some(seen) => seen,
+            None => self.look(instructions, complete)?,
+        };
+        let mut local = seen.local.clone();
+        self.seen = Some(seen);
         if !complete {
             return Ok(local);
         }
@@ -248,11 +287,29 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
         Ok(local)
     }
 
+    /// Looks at the node afresh. Its own devices are corrected only once it is known that it should have
+    /// them.
+    fn look(
+        &mut self,
+        instructions: &Instructions,
+        complete: bool,
+    ) -> Result<Seen, errors::PassError> {
+        self.links.look()?;
+        if complete {
+            self.links.ensure_devices()?;
+        }
+        let remotes: Vec<&[IpAddr]> =
+            instructions.vteps.values().map(|vtep| vtep.addresses.as_slice()).collect();
+        let local = self.links.observe(&remotes, complete)?;
+        Ok(Seen { vteps: instructions.vteps.clone(), complete, local })
+    }
+
     fn read(&mut self, now: Instant) -> Result<Image, errors::PassError> {
         let fresh = self.read_at.is_some_and(|read| now.duration_since(read) < READ_AGAIN);
         if let Some(actual) = self.actual.take().filter(|_actual| fresh) {
             return Ok(actual);
         }
+        self.as_drawn = false;
         let actual = self.datapath.read()?;
         self.read_at = Some(now);
         Ok(actual)
@@ -349,19 +406,26 @@ impl<D: Datapath, L: Links> Reconciler<D, L> {
     }
 
     fn remove_ports(&mut self, goes: impl Fn(&str) -> bool, run: &mut Run) {
-        let present = match self.links.own_ports() {
-            Ok(present) => present,
-            Err(why) => {
-                run.outcome.failures += 1;
-                return run.errors.node(why.reason(), why.to_string());
-            }
-        };
-        for (name, device) in present.into_iter().filter(|(name, _device)| goes(name)) {
-            if let Err(why) = self.links.remove_port(&name, device) {
-                run.outcome.failures += 1;
-                run.errors.node(why.reason(), format!("remove {name}: {why}"));
-            }
+        let going = self.links.own_ports().into_iter().filter(|(name, _device)| goes(name));
+        for (name, why) in self.links.remove_ports(&going.collect()) {
+            run.outcome.failures += 1;
+            run.errors.node(why.reason(), format!("remove {name}: {why}"));
         }
+    }
+}
+
+/// What was seen of the node, and what was looked for.
+#[derive(Debug)]
+struct Seen {
+    vteps: BTreeMap<String, Vtep>,
+    complete: bool,
+    local: Local,
+}
+
+impl Seen {
+    /// Whether nothing else is looked for now.
+    fn is_of(&self, instructions: &Instructions, complete: bool) -> bool {
+        self.complete == complete && self.vteps == instructions.vteps
     }
 }
 

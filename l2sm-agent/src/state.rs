@@ -83,24 +83,32 @@ impl Desired {
             return Arc::clone(&self.instructions);
         }
         let mut instructions = (*self.instructions).clone();
+        let mut left_out = BTreeSet::new();
         instructions.ports.retain(|key, port| {
-            if self.released.contains_key(key) {
-                return false;
+            let stays = !self.released.contains_key(key) && self.place(port);
+            if !stays {
+                left_out.insert(key.clone());
             }
-            if !is_by_pod(port) {
-                return true;
-            }
-            let Some(sandbox) = self.sandbox_of(port) else { return false };
-            port.netns = Some(sandbox.netns.clone());
-            port.netns_inode = sandbox.inode;
-            true
+            stays
         });
-        let Instructions { hosts, ports, .. } = &mut instructions;
-        hosts.retain(|_key, host| match &host.place {
-            Place::Port(key) => ports.contains_key(key),
-            Place::Vtep(_) => true,
-        });
+        if !left_out.is_empty() {
+            instructions.hosts.retain(|_key, host| match &host.place {
+                Place::Port(key) => !left_out.contains(key),
+                Place::Vtep(_) => true,
+            });
+        }
         Arc::new(instructions)
+    }
+
+    /// Tells a port where its pod is; false: its pod is not here.
+    fn place(&self, port: &mut Port) -> bool {
+        if !is_by_pod(port) {
+            return true;
+        }
+        let Some(sandbox) = self.sandbox_of(port) else { return false };
+        port.netns = Some(sandbox.netns.clone());
+        port.netns_inode = sandbox.inode;
+        true
     }
 
     /// Attachments whose pod is not here, or not any more.

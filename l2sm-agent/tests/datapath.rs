@@ -7,6 +7,8 @@
 mod image;
 #[path = "datapath/sandbox.rs"]
 mod sandbox;
+#[path = "datapath/settle.rs"]
+mod settle;
 #[path = "datapath/upgrade.rs"]
 mod upgrade;
 
@@ -23,7 +25,7 @@ use l2sm_common::{
 };
 use l2sm_core::{
     diff::{Change, diff},
-    image::{Image, Program},
+    image::{Hook, Image, Program},
 };
 
 use crate::{
@@ -63,7 +65,7 @@ fn a_program_outlives_its_process_and_is_replaced_in_place() {
     sandboxed("inplace", |sandbox| {
         let hook = port("pod0");
         let mut datapath = sandbox.open();
-        datapath.apply(&Change::Attach(hook)).unwrap();
+        attach(&mut datapath, hook);
         let first = programs("pod0");
         drop(datapath);
         assert_eq!(programs("pod0"), first, "attached without a process");
@@ -81,8 +83,8 @@ fn attaching_twice_is_attaching_once_and_so_is_detaching() {
     sandboxed("twice", |sandbox| {
         let hook = port("pod0");
         let mut datapath = sandbox.open();
-        datapath.apply(&Change::Attach(hook)).unwrap();
-        datapath.apply(&Change::Attach(hook)).unwrap();
+        attach(&mut datapath, hook);
+        attach(&mut datapath, hook);
         assert_eq!(programs("pod0").len(), 1);
         datapath.apply(&Change::Detach(hook)).unwrap();
         datapath.apply(&Change::Detach(hook)).unwrap();
@@ -111,7 +113,7 @@ fn the_pin_of_a_device_that_is_gone_is_collected() {
     sandboxed("vanish", |sandbox| {
         let hook = port("pod0");
         let mut datapath = sandbox.open();
-        datapath.apply(&Change::Attach(hook)).unwrap();
+        attach(&mut datapath, hook);
         run("ip", &["link", "del", "pod0"]);
         assert_eq!(datapath.read().unwrap().hooks, [].into());
         assert!(!sandbox.link_pin(hook).exists());
@@ -126,11 +128,11 @@ fn another_device_with_the_number_of_one_that_is_gone_gets_its_program() {
     sandboxed("reuse", |sandbox| {
         let hook = port("pod0");
         let mut datapath = sandbox.open();
-        datapath.apply(&Change::Attach(hook)).unwrap();
+        attach(&mut datapath, hook);
         run("ip", &["link", "del", "pod0"]);
         let index = hook.device.0.to_string();
         run("ip", &["link", "add", "pod1", "index", &index, "type", "veth", "peer", "pod1p"]);
-        datapath.apply(&Change::Attach(hook)).unwrap();
+        attach(&mut datapath, hook);
         assert_eq!(programs("pod1").len(), 1);
         assert_eq!(datapath.read().unwrap().hooks, [hook].into());
     });
@@ -141,7 +143,7 @@ fn links_of_other_maps_are_moved_by_attaching_and_not_before() {
     sandboxed("upgrade", |sandbox| {
         let hook = port("pod0");
         let mut old = sandbox.open();
-        old.apply(&Change::Attach(hook)).unwrap();
+        attach(&mut old, hook);
         let before = programs("pod0");
         // What an agent of another ABI finds: its own maps are not there yet.
         fs::rename(sandbox.bpffs().join(version()), sandbox.bpffs().join("v0")).unwrap();
@@ -162,7 +164,7 @@ fn what_others_pinned_and_attached_survives_removal() {
         let hook = port("pod0");
         let foreign = sandbox.foreign_program("pod0");
         let mut datapath = sandbox.open();
-        datapath.apply(&Change::Attach(hook)).unwrap();
+        attach(&mut datapath, hook);
         drop(datapath);
         let theirs = [&format!("{}/maps/theirs", version()), "links/theirs", "theirs"];
         let theirs = theirs.map(|name| sandbox.bpffs().join(name));
@@ -326,6 +328,18 @@ fn program(datapath: &mut KernelDatapath, desired: &Image) {
     for change in diff(desired, &actual) {
         datapath.apply(&change).unwrap();
     }
+    settle(datapath);
+}
+
+/// Attaches a program, by a link.
+fn attach(datapath: &mut KernelDatapath, hook: Hook) {
+    datapath.apply(&Change::Attach(hook)).unwrap();
+    settle(datapath);
+}
+
+/// Has every port get its link.
+fn settle(datapath: &mut KernelDatapath) {
+    while datapath.settle().unwrap() {}
 }
 
 /// The directory of this layout.

@@ -86,8 +86,15 @@ fn agent() -> KernelLinks {
     let mut links =
         KernelLinks::open(Settings { underlay, udp_port: 7000, mark: 0x2000, xdp: XdpMode::Off })
             .unwrap();
+    links.look().unwrap();
     links.ensure_devices().unwrap();
     links
+}
+
+fn ensure_devices(settings: Settings) -> Result<(), LinksError> {
+    let mut links = KernelLinks::open(settings)?;
+    links.look()?;
+    links.ensure_devices()
 }
 
 fn key() -> ObjectKey {
@@ -158,7 +165,7 @@ fn another_port_makes_the_tunnel_device_again() {
     node.enter(|| {
         let underlay = Underlay::default();
         let settings = Settings { underlay, udp_port: 7001, mark: 0x2000, xdp: XdpMode::Off };
-        KernelLinks::open(settings).unwrap().ensure_devices().unwrap();
+        ensure_devices(settings).unwrap();
     });
     assert_eq!(node.link("l2sm-vxlan").unwrap().vxlan.map(|vxlan| vxlan.port), Some(7001));
 }
@@ -174,7 +181,7 @@ fn a_foreign_tunnel_device_on_our_port_is_named() {
             mark: 0x2000,
             xdp: XdpMode::Off,
         };
-        KernelLinks::open(settings).unwrap().ensure_devices().unwrap_err().to_string()
+        ensure_devices(settings).unwrap_err().to_string()
     });
     assert!(why.contains("flannel.1"), "{why}");
     assert!(node.link("l2sm-vxlan").is_none() && node.link("l2sm-br").is_none());
@@ -279,7 +286,8 @@ fn look_alikes_survive() {
         let expected =
             format!("the device {name} exists and is not ours: its alias does not say so");
         assert_eq!(why.to_string(), expected);
-        assert!(links.own_ports().unwrap().is_empty());
+        links.look().unwrap();
+        assert!(links.own_ports().is_empty());
         let removed = netlink::remove_all().unwrap();
         assert_eq!(removed, ["device l2sm-vxlan", "device l2sm-br"]);
         assert!(netlink::remove_all().unwrap().is_empty(), "a second time finds nothing");
@@ -296,4 +304,35 @@ fn removal_takes_veths_devices_and_managed_neighbours() {
     let veth = format!("device {}", host_name(&key()));
     assert_eq!(removed, [veth.as_str(), "device l2sm-vxlan", "device l2sm-br"]);
     assert!(pod.link("net1").is_none());
+}
+
+#[test]
+fn many_veths_go_at_once_and_nobody_elses() {
+    let (node, pod) = (Namespace::new("node"), Namespace::new("pod"));
+    // One of somebody else's is in the very group.
+    node.ip(&["link", "add", "theirs", "type", "veth", "peer", "name", "theirs1"]);
+    node.ip(&["link", "set", "dev", "theirs", "group", &0x6c32_736d_u32.to_string()]);
+    let ports = |count: u8| -> BTreeMap<ObjectKey, Port> {
+        let numbered = |number: u8| {
+            let addresses = vec![format!("10.9.{number}.1/24").parse().unwrap()];
+            let mac = Mac([2, 0, 0, 0, 0, number]);
+            let port = Port { ifname: format!("net{number}"), mac, addresses, ..port(&pod) };
+            (ObjectKey::new("default", format!("web-net{number}")), port)
+        };
+        (1..=count).map(numbered).collect()
+    };
+    node.enter(|| {
+        let mut links = agent();
+        let made = links.ensure_ports(&ports(40)).unwrap();
+        assert!(made.values().all(Result::is_ok));
+        let mut going = links.own_ports();
+        assert_eq!(going.len(), 40);
+        let stays = going.pop_first().unwrap();
+        assert!(links.remove_ports(&going).is_empty());
+        assert_eq!(links.own_ports(), BTreeMap::from([stays.clone()]));
+        links.look().unwrap();
+        assert_eq!(links.own_ports(), BTreeMap::from([stays]), "as the kernel has it");
+        assert!(links.remove_ports(&going).is_empty(), "gone already");
+    });
+    assert!(node.link("theirs").is_some() && node.link("l2sm-vxlan").is_some());
 }

@@ -15,7 +15,7 @@ pub use self::{
     apply::apply,
     change::Change,
     obstacle::{dangling, obstacle},
-    plan::diff,
+    plan::{Extent, diff, diff_within},
 };
 
 #[cfg(test)]

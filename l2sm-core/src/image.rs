@@ -26,7 +26,7 @@ use l2sm_common::{
 pub use l2sm_common::abi::ABI;
 
 pub use self::{
-    build::{image, keep_forwarder},
+    build::{Drawn, draw, image, keep_forwarder},
     problem::Problem,
 };
 use crate::model::ObjectKey;
@@ -213,5 +213,7 @@ pub struct Path {
     pub next_hop: Option<Mac>,
 }
 
+#[cfg(test)]
+mod redraw_tests;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,11 @@ use l2sm_common::{ids::Group, mac::Mac, vni::Vni};
 use crate::{model::ObjectKey, plan::Plan, world::World};
 
 mod delta;
-pub use delta::{apply_delta, delta};
+mod hosts;
+pub use self::{
+    delta::{apply_delta, delta},
+    hosts::{Hosts, SegmentHosts},
+};
 
 /// What `node` must know of `world`.
 ///
@@ -38,7 +42,7 @@ pub struct Instructions {
     /// Which VTEP takes part in which segment.
     pub members: BTreeMap<(Vni, String), Member>,
     /// Known stations of those segments, local and remote.
-    pub hosts: BTreeMap<(Vni, Mac), Host>,
+    pub hosts: Hosts,
     /// Attachments to make on the node, by their object's key.
     pub ports: BTreeMap<ObjectKey, Port>,
 }

@@ -104,7 +104,7 @@ fn an_external_vtep_takes_part_where_a_node_has_a_port() {
             (vtep.addresses.as_slice(), vtep.udp_checksum),
             (&["192.0.2.9".parse().unwrap()][..], true)
         );
-        let host = &all.hosts[&(vni(7), l2sm_common::mac::Mac([2, 0, 0, 0, 0, 21]))];
+        let host = all.hosts.get(&(vni(7), l2sm_common::mac::Mac([2, 0, 0, 0, 0, 21]))).unwrap();
         assert_eq!(host.place, Place::Vtep(name.clone()));
         assert_eq!(host.ips, ["10.0.0.21".parse::<IpAddr>().unwrap()]);
     }
@@ -164,10 +164,10 @@ proptest! {
                 prop_assert!(all.vteps.contains_key(vtep));
                 prop_assert_ne!(vtep, name);
             }
-            for ((vni, _), host) in &all.hosts {
+            for ((vni, _), host) in all.hosts.iter() {
                 match &host.place {
-                    Place::Port(key) => prop_assert_eq!(all.ports[key].vni, *vni),
-                    Place::Vtep(vtep) => prop_assert!(all.members.contains_key(&(*vni, vtep.clone()))),
+                    Place::Port(key) => prop_assert_eq!(all.ports[key].vni, vni),
+                    Place::Vtep(vtep) => prop_assert!(all.members.contains_key(&(vni, vtep.clone()))),
                 }
             }
             let addresses: Vec<_> = all.vteps.values().flat_map(|vtep| &vtep.addresses).collect();
@@ -179,7 +179,7 @@ proptest! {
             prop_assert_eq!(ips.len(), count);
             for port in all.ports.values() {
                 prop_assert_eq!(all.segments[&port.vni].mtu, port.mtu);
-                prop_assert!(matches!(all.hosts[&(port.vni, port.mac)].place, Place::Port(_)));
+                prop_assert!(matches!(all.hosts.get(&(port.vni, port.mac)).unwrap().place, Place::Port(_)));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use l2sm_tests::{
-    cluster::{Cluster, program},
+    cluster::{Cluster, ClusterNode, program},
     counter::Counter,
     flow::send_segmented,
     netns::Netns,
@@ -386,4 +386,41 @@ fn four_capabilities_are_enough_and_a_missing_one_is_named() {
     transfer(&here.netns, &away.netns, away.address(), 1 << 26);
     agent.kill().expect("it runs");
     agent.wait().expect("it ends");
+}
+
+/// How the program of a node's only port is attached: by a filter, by a link.
+fn attached(node: &ClusterNode) -> (bool, bool) {
+    let veths = node.netns.ip("-brief link show type veth");
+    let names = veths.lines().filter_map(|line| line.split(['@', ' ']).next());
+    let port = names.filter(|name| name.starts_with("l2sm")).next_back().expect("a port");
+    let shown = node.netns.output("tc", &["filter", "show", "dev", port, "ingress"]).stdout;
+    let links = node.bpffs().join("links").read_dir().expect("links are pinned");
+    let mut links = links.map(|link| link.expect("can be read").file_name());
+    (
+        String::from_utf8_lossy(&shown).contains("l2sm_port_rx"),
+        links.any(|link| link.to_string_lossy().ends_with("-l2sm_port_rx")),
+    )
+}
+
+#[test]
+fn a_port_works_at_once_and_has_its_link_soon_also_when_the_agent_ends_in_between() {
+    let mut cluster = Cluster::new(2);
+    cluster.network("blue", "10.10.0.0/24");
+    let peer = cluster.pod(1, "blue", &[]);
+    let pod = cluster.pod(0, "blue", &[]);
+    cluster.nodes[0].kill_agent();
+    assert_ne!(attached(&cluster.nodes[0]), (false, false));
+    assert_eq!(pod.netns.ping(peer.address(), 3), 3, "without an agent too");
+    cluster.nodes[0].start_agent();
+    for node in &cluster.nodes {
+        wait::until("the port has its link alone", || {
+            (attached(node) == (false, true)).then_some(())
+        });
+    }
+    assert_eq!(pod.netns.ping(peer.address(), 3), 3);
+    cluster.nodes[0].kill_agent();
+    let output = cluster.nodes[0].cleanup();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!cluster.nodes[0].netns.ip("link show").contains("l2sm:"), "nothing is left");
+    assert!(!cluster.nodes[0].bpffs().exists());
 }

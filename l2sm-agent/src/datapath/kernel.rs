@@ -171,6 +171,10 @@ impl Datapath for KernelDatapath {
         self.older.apply(change)
     }
 
+    fn settle(&mut self) -> Result<bool, DatapathError> {
+        self.links.settle()
+    }
+
     fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError> {
         self.maps.counters.traffic()
     }

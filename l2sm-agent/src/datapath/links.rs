@@ -3,6 +3,10 @@
 //! With tcx (kernel 6.6) a program is attached by a link, and the link's pin keeps it there. Before,
 //! it is a filter of the device's clsact qdisc, which stays until somebody removes it. XDP programs
 //! are attached by links on every kernel.
+//!
+//! Making a tcx link takes the kernel an RCU grace period under the lock of all links; a filter, which
+//! costs a little more for each packet, is there at once. So a new port gets a filter, which
+//! [`Links::settle`] replaces by a link later (docs/adr/0006).
 
 mod filter;
 mod query;
@@ -58,6 +62,8 @@ pub(super) struct Links {
     attaching: Attaching,
     /// The kernel's number of `CONFIG`, which every program reads: it tells programs of this ABI.
     config_id: u32,
+    /// Ports whose filter is to be replaced by a link.
+    unsettled: BTreeSet<Hook>,
 }
 
 /// A program on a hook, as the kernel has it.
@@ -67,6 +73,8 @@ struct Attached {
     program: u32,
     /// It uses the maps of this ABI.
     same_maps: bool,
+    /// It is a filter where there should be a link.
+    settles: bool,
 }
 
 impl Links {
@@ -78,7 +86,8 @@ impl Links {
         let config = MapInfo::from_pin(pins.maps().join(layout::CONFIG.name));
         let config =
             config.map_err(|error| DatapathError::map("read", layout::CONFIG.name, &error))?;
-        Ok(Self { object, pins, attaching, config_id: config.id() })
+        let unsettled = BTreeSet::new();
+        Ok(Self { object, pins, attaching, config_id: config.id(), unsettled })
     }
 
     pub(super) fn attaching(&self) -> Attaching {
@@ -88,11 +97,14 @@ impl Links {
     /// The hooks that run this object's programs. Pins of devices that are gone are removed.
     pub(super) fn read(&mut self) -> Result<BTreeSet<Hook>, DatapathError> {
         let mut hooks = BTreeSet::new();
+        let mut unsettled = BTreeSet::new();
         for attached in self.attached()? {
             if Some(attached.program) == program_id(&self.object, attached.hook.program)? {
                 hooks.insert(attached.hook);
+                unsettled.extend(attached.settles.then_some(attached.hook));
             }
         }
+        self.unsettled = unsettled;
         Ok(hooks)
     }
 
@@ -121,10 +133,35 @@ impl Links {
             return Err(no_device("attach", hook));
         };
         let program = classifier(&mut self.object, hook.program.name())?;
-        match self.attaching {
-            Attaching::Tcx => tcx::attach(program, &device, hook, &self.pins),
-            Attaching::Filter => filter::attach(program, &device, hook),
+        if self.attaching == Attaching::Filter {
+            return filter::attach(program, &device, hook);
         }
+        if hook.program != Program::PortRx {
+            return tcx::attach(program, &device, hook, &self.pins);
+        }
+        if tcx::replace(program, hook, &self.pins)? {
+            return Ok(());
+        }
+        if let Err(why) = filter::attach(program, &device, hook) {
+            tracing::debug!(%why, "attached by a link at once");
+            return tcx::attach(program, &device, hook, &self.pins);
+        }
+        self.unsettled.insert(hook);
+        Ok(())
+    }
+
+    /// Attaches by a link what has been attached by a filter only: one port, since it holds up all who
+    /// change links. Whether there was one. What fails is tried again after the next
+    /// [`read`](Self::read).
+    ///
+    /// The link's program comes before the filter's and passes nothing on, so no frame meets both.
+    pub(super) fn settle(&mut self) -> Result<bool, DatapathError> {
+        let Some(hook) = self.unsettled.pop_first() else { return Ok(false) };
+        let Some(device) = device_name(hook.device) else { return Ok(true) };
+        let program = classifier(&mut self.object, hook.program.name())?;
+        tcx::attach(program, &device, hook, &self.pins)?;
+        filter::detach(hook)?;
+        Ok(true)
     }
 
     /// Takes our program off a device.
@@ -132,19 +169,37 @@ impl Links {
         if hook.program.is_xdp() {
             return xdp::detach(hook, &self.pins);
         }
-        match self.attaching {
-            Attaching::Tcx => tcx::detach(hook, &self.pins),
-            Attaching::Filter => filter::detach(hook),
+        self.unsettled.remove(&hook);
+        if self.attaching == Attaching::Tcx
+            && (tcx::detach(hook, &self.pins)? || hook.program != Program::PortRx)
+        {
+            return Ok(());
         }
+        filter::detach(hook)
     }
 
     /// Everything of ours that is attached, of any ABI.
     fn attached(&self) -> Result<Vec<Attached>, DatapathError> {
         let mut attached = match self.attaching {
-            Attaching::Tcx => tcx::attached(&self.pins, self.config_id)?,
+            Attaching::Tcx => self.links_and_filters()?,
             Attaching::Filter => filter::attached(self.config_id)?,
         };
         attached.extend(xdp::attached(&self.pins, self.config_id)?);
+        Ok(attached)
+    }
+
+    /// tcx links, and filters of ports that have none. A filter beside a link is removed: a process
+    /// ended between making the one and removing the other.
+    fn links_and_filters(&self) -> Result<Vec<Attached>, DatapathError> {
+        let mut attached = tcx::attached(&self.pins, self.config_id)?;
+        let linked: BTreeSet<Hook> = attached.iter().map(|attached| attached.hook).collect();
+        for filter in filter::attached_to_ingress(self.config_id)? {
+            if linked.contains(&filter.hook) {
+                filter::detach(filter.hook)?;
+            } else if filter.hook.program == Program::PortRx {
+                attached.push(Attached { settles: true, ..filter });
+            }
+        }
         Ok(attached)
     }
 }

@@ -23,6 +23,8 @@ pub struct MemoryDatapath {
     pub applied: Vec<Change>,
     /// What [`Datapath::outdated`] says.
     pub outdated: BTreeSet<Hook>,
+    /// What [`Datapath::settle`] brings to an end.
+    pub unsettled: BTreeSet<Hook>,
     /// What [`Datapath::traffic`] says.
     pub traffic: BTreeMap<u32, Traffic>,
     /// What [`Datapath::drops`] says.
@@ -77,6 +79,10 @@ impl Datapath for MemoryDatapath {
         let port = before.map_or(*port, |before| keep_forwarder(*port, before));
         self.image.ports.insert(*device, port);
         Ok(())
+    }
+
+    fn settle(&mut self) -> Result<bool, DatapathError> {
+        Ok(self.unsettled.pop_first().is_some())
     }
 
     fn traffic(&self) -> Result<BTreeMap<u32, Traffic>, DatapathError> {

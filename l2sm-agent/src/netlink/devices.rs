@@ -30,16 +30,36 @@ pub struct Devices {
     pub vxlan: IfIndex,
 }
 
-/// Makes or corrects both devices.
+/// Makes or corrects both devices; `links`: what there is, read again where it was changed.
 ///
 /// # Errors
 /// A device of somebody else has one of the names, or our UDP port; the kernel refused.
-pub fn ensure_devices(kernel: &mut Conversation, port: u16) -> Result<Devices, LinksError> {
-    let links = links::dump_links(kernel)?;
-    refuse_foreign_vxlan(&links, port)?;
-    let bridge = ensure_bridge(kernel, &links)?;
-    let vxlan = ensure_vxlan(kernel, &links, port, bridge)?;
+pub fn ensure_devices(
+    kernel: &mut Conversation,
+    links: &mut Vec<Link>,
+    port: u16,
+) -> Result<Devices, LinksError> {
+    refuse_foreign_vxlan(links, port)?;
+    if let Some(devices) = as_they_should_be(links, port) {
+        return Ok(devices);
+    }
+    let bridge = ensure_bridge(kernel, links)?;
+    let vxlan = ensure_vxlan(kernel, links, port, bridge)?;
+    *links = links::dump_links(kernel)?;
     Ok(Devices { bridge, vxlan })
+}
+
+/// Both devices, where nothing is to be made or corrected.
+fn as_they_should_be(links: &[Link], port: u16) -> Option<Devices> {
+    let bridge = named(links, BRIDGE_DEVICE).filter(|link| is_bridge_finished(link))?;
+    let vxlan = named(links, VXLAN_DEVICE);
+    let vxlan = vxlan.filter(|link| {
+        link.alias.as_deref() == Some(VXLAN_ALIAS)
+            && is_as_made(link, port)
+            && is_vxlan_finished(link, IfIndex(bridge.index))
+    })?;
+    let ours = bridge.alias.as_deref() == Some(BRIDGE_ALIAS);
+    ours.then_some(Devices { bridge: IfIndex(bridge.index), vxlan: IfIndex(vxlan.index) })
 }
 
 /// The devices of ours that exist, for removal: `l2sm-vxlan` before the bridge that it is in.
@@ -68,8 +88,7 @@ fn ensure_bridge(kernel: &mut Conversation, links: &[Link]) -> Result<IfIndex, L
         if link.alias.as_deref() != Some(BRIDGE_ALIAS) && !is_unfinished(link, "bridge") {
             return Err(LinksError::NotOurs { name: link.name.clone() });
         }
-        let finished = link.alias.is_some() && link.no_auto_address && !link.up;
-        if !finished {
+        if !is_bridge_finished(link) {
             links::set_link(kernel, bridge_settings(link))?;
         }
         return Ok(IfIndex(link.index));
@@ -83,6 +102,10 @@ fn ensure_bridge(kernel: &mut Conversation, links: &[Link]) -> Result<IfIndex, L
     let made = find(kernel, BRIDGE_DEVICE)?;
     links::set_link(kernel, bridge_settings(&made))?;
     Ok(IfIndex(made.index))
+}
+
+fn is_bridge_finished(bridge: &Link) -> bool {
+    bridge.alias.is_some() && bridge.no_auto_address && !bridge.up
 }
 
 /// What the bridge must be: ours, without addresses, and down. A DOWN bridge's ports drop everything.
@@ -105,15 +128,8 @@ fn ensure_vxlan(
         if link.alias.as_deref() != Some(VXLAN_ALIAS) && !is_unfinished(link, "vxlan") {
             return Err(LinksError::NotOurs { name: link.name.clone() });
         }
-        let as_made = link
-            .vxlan
-            .is_some_and(|vxlan| vxlan.port == port && vxlan.external && vxlan.zero_checksum6);
-        if as_made {
-            let finished = link.alias.is_some()
-                && link.no_auto_address
-                && link.up
-                && link.controller == Some(bridge.0);
-            if !finished {
+        if is_as_made(link, port) {
+            if !is_vxlan_finished(link, bridge) {
                 finish_vxlan(kernel, link, bridge)?;
             }
             return Ok(IfIndex(link.index));
@@ -125,6 +141,15 @@ fn ensure_vxlan(
     let made = find(kernel, VXLAN_DEVICE)?;
     finish_vxlan(kernel, &made, bridge)?;
     Ok(IfIndex(made.index))
+}
+
+/// Whether it was made as it would be made now.
+fn is_as_made(vxlan: &Link, port: u16) -> bool {
+    vxlan.vxlan.is_some_and(|of| of.port == port && of.external && of.zero_checksum6)
+}
+
+fn is_vxlan_finished(vxlan: &Link, bridge: IfIndex) -> bool {
+    vxlan.alias.is_some() && vxlan.no_auto_address && vxlan.up && vxlan.controller == Some(bridge.0)
 }
 
 fn vxlan_device(port: u16) -> LinkMessage {

@@ -18,7 +18,7 @@ use super::{
     devices::{self, Devices},
     links::{self, Link},
     neighbors::{self, Neighbor, NextHop},
-    netns::Netns,
+    remove,
     routes::{self, Route},
     socket::Conversation,
     underlay::{Underlay, XdpMode},
@@ -28,12 +28,17 @@ use super::{
 /// Next hops are asked this often whether they are there, a little less than a pass's period.
 const PROBE_EVERY: Duration = Duration::from_secs(7);
 
+/// Veths that the kernel is asked to remove at once. It lets nobody else change links meanwhile.
+const REMOVED_AT_ONCE: usize = 16;
+
 /// The links of the namespace that the agent runs in.
 #[derive(Debug)]
 pub struct KernelLinks {
     kernel: Conversation,
     settings: Settings,
     devices: Option<Devices>,
+    /// Every link by ifindex, as it was when looked at; veths as they were left since.
+    present: Vec<Link>,
     /// When next hops were last asked whether they are there.
     probed: Option<Instant>,
     /// What the last look missed of the underlay.
@@ -59,6 +64,8 @@ pub struct Settings {
 struct Seen {
     port: Port,
     local: LocalPort,
+    /// `ifalias` of the host end.
+    alias: String,
 }
 
 impl KernelLinks {
@@ -71,6 +78,7 @@ impl KernelLinks {
             kernel: Conversation::open()?,
             settings,
             devices: None,
+            present: Vec::new(),
             probed: None,
             underlay_faults: Vec::new(),
             seen: BTreeMap::new(),
@@ -79,21 +87,29 @@ impl KernelLinks {
 
     fn ensure_port(
         &mut self,
-        present: &[Link],
         bridge: IfIndex,
         key: &ObjectKey,
         port: &Port,
     ) -> Result<LocalPort, LinksError> {
         let before = self.seen.get(key);
-        if let Some(seen) = before.filter(|seen| seen.is_still(key, port, present, bridge)) {
-            let path = port.netns.as_deref().ok_or(LinksError::NoNetns)?;
-            Netns::open(path, port.netns_inode)?;
+        if let Some(seen) = before.filter(|seen| seen.is_still(port, &self.present, bridge)) {
             return Ok(seen.local);
         }
         let before = before.map(|seen| seen.port.clone());
         let wanted = Wanted { key, port, before: before.as_ref() };
-        let local = veths::ensure_veth(&mut self.kernel, present, bridge, &wanted)?;
-        self.seen.insert(key.clone(), Seen { port: port.clone(), local });
+        let name = veths::host_name(key);
+        // Of what is there by that name, the kernel is asked: it may be newer than the last look.
+        let existing = links::read_link(&mut self.kernel, &name)?;
+        let local = veths::ensure_veth(&mut self.kernel, existing.as_ref(), bridge, &wanted)?;
+        let device = local.device.0;
+        let left = links::read_link(&mut self.kernel, &name)?;
+        let left = left.filter(|link| link.index == device);
+        let left = left.ok_or(LinksError::Vanished { name })?;
+        self.present.retain(|link| link.index != device);
+        let place = self.present.partition_point(|link| link.index < device);
+        self.present.insert(place, left);
+        let alias = veths::host_alias(key, port);
+        self.seen.insert(key.clone(), Seen { port: port.clone(), local, alias });
         Ok(local)
     }
 
@@ -113,13 +129,12 @@ impl KernelLinks {
 }
 
 impl Seen {
-    /// Whether the host end is as it was left, so that nothing needs to be looked at inside.
-    fn is_still(&self, key: &ObjectKey, port: &Port, present: &[Link], bridge: IfIndex) -> bool {
-        let alias = veths::host_alias(key, port);
+    /// Whether the host end is as it was left, so that nothing needs to be looked at inside. A pod's
+    /// namespace takes the veth with it when it goes.
+    fn is_still(&self, port: &Port, present: &[Link], bridge: IfIndex) -> bool {
         self.port == *port
-            && present.iter().any(|link| {
-                link.index == self.local.device.0
-                    && link.alias.as_deref() == Some(&alias)
+            && by_index(present, self.local.device.0).is_some_and(|link| {
+                link.alias.as_ref() == Some(&self.alias)
                     && link.controller == Some(bridge.0)
                     && link.up
                     && link.mtu == port.mtu
@@ -129,18 +144,21 @@ impl Seen {
 }
 
 impl Links for KernelLinks {
+    fn look(&mut self) -> Result<(), LinksError> {
+        self.present = links::dump_links(&mut self.kernel)?;
+        Ok(())
+    }
+
     fn ensure_devices(&mut self) -> Result<(), LinksError> {
         self.devices = None;
-        self.devices = Some(devices::ensure_devices(&mut self.kernel, self.settings.udp_port)?);
+        let port = self.settings.udp_port;
+        self.devices = Some(devices::ensure_devices(&mut self.kernel, &mut self.present, port)?);
         Ok(())
     }
 
     fn observe(&mut self, remotes: &[&[IpAddr]], settled: bool) -> Result<Local, LinksError> {
-        let present = links::dump_links(&mut self.kernel)?;
         let addresses = veths::dump_addresses(&mut self.kernel)?;
-        self.underlay_faults = self.settings.underlay.follow(&present, &addresses);
-        let by_index: BTreeMap<u32, &Link> =
-            present.iter().map(|link| (link.index, link)).collect();
+        self.underlay_faults = self.settings.underlay.follow(&self.present, &addresses);
         let mut ways = BTreeMap::new();
         for addresses in remotes {
             let own = &self.settings.underlay.addresses;
@@ -154,18 +172,18 @@ impl Links for KernelLinks {
             .filter_map(|(to, way)| Some((to, &way.as_ref()?.0)))
             .flat_map(|(to, route)| next_hops(*to, route))
             .filter(|(device, _address)| {
-                by_index.get(device).is_some_and(|link| link.mac.is_some())
+                by_index(&self.present, *device).is_some_and(|link| link.mac.is_some())
             })
             .collect();
         let known = neighbors::dump_neighbors(&mut self.kernel)?;
         self.keep_hops(&hops, &known, settled);
         Ok(Local {
             ports: BTreeMap::new(),
-            uplinks: self.settings.underlay.uplinks(&present, self.settings.xdp),
+            uplinks: self.settings.underlay.uplinks(&self.present, self.settings.xdp),
             addresses: self.settings.underlay.addresses.clone(),
             paths: ways
                 .into_iter()
-                .filter_map(|(to, way)| Some((to, paths(to, way?, &by_index, &known))))
+                .filter_map(|(to, way)| Some((to, paths(to, way?, &self.present, &known))))
                 .collect(),
             vxlan: self.devices.map(|devices| devices.vxlan),
             udp_port: self.settings.udp_port,
@@ -187,13 +205,13 @@ impl Links for KernelLinks {
             return Ok(BTreeMap::new());
         }
         if self.devices.is_none() {
+            self.look()?;
             self.ensure_devices()?;
         }
         let bridge = self.devices.map_or(IfIndex(0), |devices| devices.bridge);
-        let present = links::dump_links(&mut self.kernel)?;
         let mut outcomes = BTreeMap::new();
         for (key, port) in ports {
-            let outcome = self.ensure_port(&present, bridge, key, port);
+            let outcome = self.ensure_port(bridge, key, port);
             if outcome.is_err() {
                 self.seen.remove(key);
             }
@@ -202,18 +220,31 @@ impl Links for KernelLinks {
         Ok(outcomes)
     }
 
-    fn own_ports(&mut self) -> Result<BTreeMap<String, IfIndex>, LinksError> {
-        let present = links::dump_links(&mut self.kernel)?;
-        Ok(present
-            .into_iter()
-            .filter(Link::is_our_veth)
-            .map(|link| (link.name, IfIndex(link.index)))
-            .collect())
+    fn own_ports(&self) -> BTreeMap<String, IfIndex> {
+        let ours = self.present.iter().filter(|link| link.is_our_veth());
+        ours.map(|link| (link.name.clone(), IfIndex(link.index))).collect()
     }
 
-    fn remove_port(&mut self, name: &str, device: IfIndex) -> Result<(), LinksError> {
-        tracing::info!(device = name, "veth removed");
-        Ok(links::delete_link(&mut self.kernel, device.0)?)
+    fn remove_ports(&mut self, ports: &BTreeMap<String, IfIndex>) -> BTreeMap<String, LinksError> {
+        let mut stay = BTreeMap::new();
+        let all: Vec<_> = ports.iter().collect();
+        for some in all.chunks(REMOVED_AT_ONCE) {
+            let indexes: BTreeSet<u32> = some.iter().map(|(_name, device)| device.0).collect();
+            if some.len() > 1
+                && let Err(why) = remove::delete_at_once(&mut self.kernel, &self.present, &indexes)
+            {
+                tracing::debug!(%why, "removed one by one");
+            }
+            // What is gone by now is no error.
+            for (name, device) in some {
+                tracing::info!(device = name, "veth removed");
+                match links::delete_link(&mut self.kernel, device.0) {
+                    Ok(()) => self.present.retain(|link| link.index != device.0),
+                    Err(why) => drop(stay.insert((*name).clone(), why.into())),
+                }
+            }
+        }
+        stay
     }
 }
 
@@ -243,6 +274,12 @@ impl KernelLinks {
     }
 }
 
+/// One of some links that are in order of their ifindexes.
+fn by_index(links: &[Link], index: u32) -> Option<&Link> {
+    let place = links.binary_search_by_key(&index, |link| link.index).ok()?;
+    links.get(place)
+}
+
 fn next_hops(to: IpAddr, route: &Route) -> impl Iterator<Item = NextHop> {
     route.hops.iter().map(move |hop| (hop.device, hop.gateway.unwrap_or(to)))
 }
@@ -250,12 +287,12 @@ fn next_hops(to: IpAddr, route: &Route) -> impl Iterator<Item = NextHop> {
 fn paths(
     to: IpAddr,
     (route, source): (Route, IpAddr),
-    links: &BTreeMap<u32, &Link>,
+    links: &[Link],
     known: &BTreeMap<NextHop, Neighbor>,
 ) -> Vec<Path> {
     next_hops(to, &route)
         .filter_map(|hop| {
-            let link = links.get(&hop.0)?;
+            let link = by_index(links, hop.0)?;
             Some(Path {
                 device: IfIndex(link.index),
                 source,

@@ -36,6 +36,8 @@ pub struct Link {
     pub controller: Option<u32>,
     /// ifindex of its other half (`IFLA_LINK`; of a veth: the peer), in the peer's namespace.
     pub peer: Option<u32>,
+    /// Group of links that can be named together; 0: as made.
+    pub group: u32,
     /// The other half is in another namespace.
     pub peer_elsewhere: bool,
     /// The kernel makes no IPv6 link-local address on it: told not to, or there is no IPv6 on it.
@@ -76,7 +78,7 @@ pub fn is_veth_name(name: &str) -> bool {
     })
 }
 
-/// Reads every link of the socket's namespace.
+/// Reads every link of the socket's namespace, in order of their ifindexes.
 ///
 /// # Errors
 /// As [`Conversation::dump`].
@@ -84,7 +86,9 @@ pub fn dump_links(kernel: &mut Conversation) -> Result<Vec<Link>, NetlinkError> 
     let mut all = LinkMessage::default();
     all.attributes = vec![without_statistics()];
     let dump = kernel.dump(&RouteNetlinkMessage::GetLink(all))?;
-    Ok(dump.into_iter().filter_map(as_link).collect())
+    let mut links: Vec<Link> = dump.into_iter().filter_map(as_link).collect();
+    links.sort_unstable_by_key(|link| link.index);
+    Ok(links)
 }
 
 /// Reads one link of the socket's namespace; `None`: there is none of that name.
@@ -179,6 +183,7 @@ fn read_attribute(link: &mut Link, attribute: LinkAttribute, ethernet: bool) {
         LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
         LinkAttribute::Mtu(mtu) => link.mtu = mtu,
         LinkAttribute::Controller(index) => link.controller = Some(index),
+        LinkAttribute::Group(group) => link.group = group,
         LinkAttribute::Link(index) => link.peer = Some(index),
         LinkAttribute::LinkNetNsId(_id) => link.peer_elsewhere = true,
         LinkAttribute::ParentDevName(_name) => link.has_parent = true,

@@ -31,10 +31,17 @@ pub struct MemoryLinks {
     pub underlay_faults: Vec<String>,
     /// Everything that was done, in order.
     pub log: Vec<String>,
+    /// How often the node was looked at.
+    pub looks: usize,
     next: u32,
 }
 
 impl Links for MemoryLinks {
+    fn look(&mut self) -> Result<(), LinksError> {
+        self.looks += 1;
+        self.check("look")
+    }
+
     fn ensure_devices(&mut self) -> Result<(), LinksError> {
         self.check("ensure_devices")
     }
@@ -67,16 +74,24 @@ impl Links for MemoryLinks {
         Ok(outcomes)
     }
 
-    fn own_ports(&mut self) -> Result<BTreeMap<String, IfIndex>, LinksError> {
-        self.check("own_ports")?;
-        Ok(self.veths.clone())
+    fn own_ports(&self) -> BTreeMap<String, IfIndex> {
+        self.veths.clone()
     }
 
-    fn remove_port(&mut self, name: &str, _device: IfIndex) -> Result<(), LinksError> {
-        self.check("remove_port")?;
-        self.veths.remove(name);
-        self.log.push(format!("remove {name}"));
-        Ok(())
+    fn remove_ports(&mut self, ports: &BTreeMap<String, IfIndex>) -> BTreeMap<String, LinksError> {
+        let mut stay = BTreeMap::new();
+        for name in ports.keys() {
+            match self.check("remove_ports") {
+                Ok(()) => {
+                    self.veths.remove(name);
+                    self.log.push(format!("remove {name}"));
+                }
+                Err(why) => {
+                    stay.insert(name.clone(), why);
+                }
+            }
+        }
+        stay
     }
 }
 

@@ -47,15 +47,15 @@ pub fn host_alias(key: &ObjectKey, port: &Port) -> String {
     alias
 }
 
-/// Makes the veth of an attachment, or corrects the one that is there; `before`: what it was asked to
-/// be when last seen. All or nothing: a veth that could not be finished is removed again.
+/// Makes the veth of an attachment, or corrects `existing`, the link that has its name. All or nothing: a
+/// veth that could not be finished is removed again.
 ///
 /// # Errors
 /// The namespace is gone or none, the interface name is taken in it, a foreign link has the host
 /// name, an address or the MTU is refused.
 pub fn ensure_veth(
     kernel: &mut Conversation,
-    links: &[Link],
+    existing: Option<&Link>,
     bridge: IfIndex,
     wanted: &Wanted<'_>,
 ) -> Result<LocalPort, LinksError> {
@@ -63,7 +63,6 @@ pub fn ensure_veth(
     let netns = Netns::open(path, wanted.port.netns_inode)?;
     let peer = netns.inode() != Netns::own()?.inode();
     let name = host_name(wanted.key);
-    let existing = links.iter().find(|link| link.name == name);
     if let Some(link) = existing {
         if adopt(kernel, &netns, link, bridge, wanted)? {
             return Ok(LocalPort { device: IfIndex(link.index), peer });

@@ -1,5 +1,6 @@
 //! When passes happen: on a signal, when something is due, again with backoff after a failure, and
-//! every 8 seconds anyway.
+//! every 8 seconds anyway. What is desired is followed at once, by what was last seen of the node; the
+//! node is looked at when it has changed.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -19,10 +20,17 @@ use crate::{
 /// A pass happens at least this often: notices can be lost, and next hops must be asked whether they
 /// are there.
 const PERIOD: Duration = Duration::from_secs(8);
-/// Between passes that only follow the node: neighbours of other traffic change all the time.
+/// Between passes that look at the node, at least: neighbours of other traffic change all the time.
 const QUIET: Duration = Duration::from_millis(100);
+/// Such passes, where they find nothing to do, take at most about one part in this many of the time, since
+/// what is desired waits meanwhile;
+const SHARE: u32 = 10;
+/// but the node is never left for longer than this.
+const LONGEST_QUIET: Duration = Duration::from_secs(1);
 /// Whether what is handed up comes back is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two parts of what can be done at leisure: each may hold up a pod that starts.
+const LEISURE: Duration = Duration::from_millis(250);
 /// First and longest wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
@@ -52,54 +60,104 @@ pub struct Driver {
     pub signals: Receiver<Signal>,
 }
 
+/// When what is due.
+struct Timetable {
+    /// The node is not looked at before, whatever changes.
+    quiet: Instant,
+    /// It is looked at again, with a pass.
+    look: Instant,
+    /// A pass, though nothing has changed: something waits for its time.
+    follow: Option<Instant>,
+    /// Whether what is handed up comes back is looked at.
+    slow_path: Instant,
+    /// Something is done at leisure, also where pass follows on pass; `None`: there is nothing left.
+    settle: Option<Instant>,
+}
+
+impl Timetable {
+    /// When something is due next.
+    fn next(&self) -> Instant {
+        let others = [self.follow, self.settle].into_iter().flatten();
+        others.fold(self.look.min(self.slow_path), Instant::min)
+    }
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// A pass that looks at the node.
+    Look,
+    /// A pass that goes by what was seen of it.
+    Follow,
+    /// No more passes.
+    Stop,
+}
+
 impl Driver {
     /// Runs passes until told to stop. Blocks: a thread of its own.
     pub fn run<D: Datapath, L: Links>(mut self, reconciler: &mut Reconciler<D, L>) {
         let mut failures = 0_u32;
-        loop {
+        let now = Instant::now();
+        let mut due =
+            Timetable { quiet: now, look: now, follow: None, slow_path: now, settle: None };
+        let mut next = Next::Look;
+        while next != Next::Stop {
             let started = Instant::now();
             let desired = self.desired.borrow_and_update().clone();
-            let pass = reconciler.pass(&desired, started);
-            reconciler.add_time(started.elapsed());
+            let pass = match next {
+                Next::Look => reconciler.pass(&desired, started),
+                Next::Follow | Next::Stop => reconciler.follow(&desired, started),
+            };
+            let took = started.elapsed();
+            reconciler.add_time(took);
             let failed = pass.outcome.failures > 0 || !pass.outcome.errors.is_empty();
             failures = if failed { failures.saturating_add(1) } else { 0 };
+            let changed = pass.outcome.changes > 0;
             report(&pass.outcome, failures);
             self.outcome.send_replace(pass.outcome);
-            let mut due = started + PERIOD;
-            due = due.min(pass.again.unwrap_or(due));
+            if next == Next::Look {
+                let idle = if changed { Duration::ZERO } else { took.saturating_mul(SHARE) };
+                due.quiet = started + idle.clamp(QUIET, LONGEST_QUIET);
+                due.look = started + PERIOD;
+            }
             if failed {
-                due = due.min(started + backoff(failures));
+                due.look = due.look.min(started + backoff(failures));
             }
-            if !self.wait(reconciler, started, due) {
-                return;
-            }
+            due.follow = pass.again;
+            due.slow_path = started + LOOK;
+            due.settle = due.settle.or(Some(started + LEISURE));
+            next = self.wait(reconciler, &mut due);
         }
     }
 
-    /// Waits for the next pass; false: there is none.
+    /// Waits for the next pass.
     fn wait<D: Datapath, L: Links>(
         &self,
         reconciler: &mut Reconciler<D, L>,
-        started: Instant,
-        mut due: Instant,
-    ) -> bool {
-        let mut look = started + LOOK;
+        due: &mut Timetable,
+    ) -> Next {
         loop {
             let now = Instant::now();
-            if now >= look {
-                look = now + LOOK;
+            if due.settle.is_some_and(|settle| now >= settle) {
+                due.settle = reconciler.settle().then(|| Instant::now() + LEISURE);
+            }
+            if now >= due.slow_path {
+                due.slow_path = now + LOOK;
                 if reconciler.watch_slow_path(now) {
-                    return true;
+                    return Next::Follow;
                 }
             }
-            if now >= due {
-                return true;
+            if now >= due.look {
+                return Next::Look;
             }
-            let patience = due.min(look).saturating_duration_since(now);
+            if due.follow.is_some_and(|follow| now >= follow) {
+                return Next::Follow;
+            }
+            let patience = due.next().saturating_duration_since(now);
             match self.signals.recv_timeout(patience) {
-                Ok(Signal::Desired) => return true,
+                Ok(Signal::Desired) => return Next::Follow,
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Signal::Node) => due = due.min(started + QUIET),
+                Ok(Signal::Node) => due.look = due.look.min(due.quiet),
                 Ok(Signal::Count(reply)) => {
                     if reply.send(reconciler.counters()).is_err() {
                         tracing::debug!("nobody waits for the counters any more");
@@ -110,7 +168,7 @@ impl Driver {
                         tracing::debug!("nobody waits for the image any more");
                     }
                 }
-                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return Next::Stop,
             }
         }
     }

@@ -6,7 +6,7 @@ use l2sm_common::{
     vni::Vni,
 };
 use l2sm_core::{
-    image::{Path, Uplink, Xdp},
+    image::{Path, Uplink, Xdp, image},
     instructions::{Host, Member, Place, Port, Segment, Vtep},
 };
 use proptest::prelude::*;
@@ -291,4 +291,38 @@ proptest! {
         let (image, _problems) = image(&wanted.instructions, &local, &held);
         prop_assert_eq!(diff::diff(&image, &held), vec![]);
     }
+}
+
+#[test]
+fn what_is_desired_is_followed_without_a_look_at_the_node() {
+    let mut node = node();
+    let now = Instant::now();
+    node.pass(&desired(instructions(&[1]), 1), now);
+    let looks = node.parts().1.looks;
+    let outcome = node.follow(&desired(instructions(&[1, 2]), 2), now).outcome;
+    assert_eq!((outcome.ports.len(), outcome.errors), (2, vec![]));
+    let outcome = node.follow(&desired(instructions(&[2]), 3), now).outcome;
+    assert_eq!(outcome.ports.keys().collect::<Vec<_>>(), [&pod(2)]);
+    assert!(node.parts().1.log.contains(&format!("remove {}", host_name(&pod(1)))));
+    assert_eq!(node.parts().1.looks, looks);
+}
+
+#[test]
+fn the_node_is_looked_at_where_something_new_must_be_known_of_it() {
+    let mut node = node();
+    let now = Instant::now();
+    node.pass(&desired(instructions(&[1]), 1), now);
+    let mut more = instructions(&[1]);
+    let far = "192.0.2.3".parse().unwrap();
+    more.vteps.insert("n3".to_owned(), Vtep { addresses: vec![far], udp_checksum: false });
+    node.parts().1.local.paths.insert(far, vec![path(Mac([2, 7, 7, 7, 7, 7]))]);
+    node.follow(&desired(more.clone(), 2), now);
+    let resolved = |vtep: &l2sm_common::maps::VtepEntry| vtep.n_paths == 1;
+    assert!(node.parts().0.image.vteps.values().all(resolved), "the new one's route is known");
+    node.parts().1.failing.insert("ensure_ports");
+    node.follow(&desired(more.clone(), 3), now);
+    let looks = node.parts().1.looks;
+    node.parts().1.failing.clear();
+    node.follow(&desired(more, 4), now);
+    assert_eq!(node.parts().1.looks, looks + 1, "after a failure too");
 }

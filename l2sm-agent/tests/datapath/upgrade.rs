@@ -10,6 +10,7 @@ use l2sm_core::{
 };
 
 use crate::{
+    attach,
     image::full_image,
     program,
     sandbox::{Sandbox, port, programs, sandboxed},
@@ -161,7 +162,7 @@ fn a_hook_that_nobody_wants_any_more_is_known_and_can_be_detached() {
     sandboxed("stray", |sandbox| {
         let hook = port("pod0");
         let mut newer = open(sandbox, 2, &[1]);
-        newer.apply(&Change::Attach(hook)).unwrap();
+        attach(&mut newer, hook);
         drop(newer);
         let mut older = open(sandbox, 1, &[]);
         assert_eq!(older.outdated(), [hook].into());

@@ -115,11 +115,7 @@ impl From<&Instructions> for v1::Instructions {
                 .iter()
                 .map(|((vni, name), member)| write_member(*vni, name, *member))
                 .collect(),
-            hosts: all
-                .hosts
-                .iter()
-                .map(|((vni, mac), host)| write_host(*vni, *mac, host))
-                .collect(),
+            hosts: all.hosts.iter().map(|((vni, mac), host)| write_host(vni, mac, host)).collect(),
             ports: all.ports.iter().map(|(key, port)| write_port(key, port)).collect(),
         }
     }

@@ -1,8 +1,9 @@
 //! The order of changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use core::ops::RangeInclusive;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Range};
 
-use l2sm_common::maps::target_kind;
+use l2sm_common::maps::{FdbKey, NeighKey, target_kind};
 
 use super::Change;
 use crate::image::Image;
@@ -14,7 +15,23 @@ use crate::image::Image;
 /// then goes last: segments that ports leave, flood lists that `SEGMENTS` named, VTEPs that were
 /// targets.
 pub fn diff(desired: &Image, actual: &Image) -> Vec<Change> {
-    let mut plan = Plan { desired, actual, left: left(desired, actual), changes: Vec::new() };
+    diff_within(desired, actual, &Extent::All)
+}
+
+/// The segments whose known stations may differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Any.
+    All,
+    /// These, by VNI.
+    Segments(BTreeSet<u32>),
+}
+
+/// [`diff`] of images that have the same stations but for those of some segments: of the others, `FDB`
+/// and `NEIGH` are not looked at.
+pub fn diff_within(desired: &Image, actual: &Image, extent: &Extent) -> Vec<Change> {
+    let left = left(desired, actual);
+    let mut plan = Plan { desired, actual, extent, left, changes: Vec::new() };
     plan.detach();
     plan.delete_referrers();
     let lists = plan.delete_flood(None);
@@ -32,6 +49,7 @@ pub fn diff(desired: &Image, actual: &Image) -> Vec<Change> {
 struct Plan<'a> {
     desired: &'a Image,
     actual: &'a Image,
+    extent: &'a Extent,
     /// Segments that go when the ports have left them.
     left: BTreeSet<u32>,
     changes: Vec<Change>,
@@ -53,10 +71,14 @@ impl Plan<'_> {
     /// Deletes from the maps that no other map refers to, and then segments, which ports, members
     /// and known addresses refer to.
     fn delete_referrers(&mut self) {
-        let Self { desired, actual, left, changes } = self;
+        let Self { desired, actual, extent, left, changes } = self;
         delete(&actual.ports, &desired.ports, changes, Change::DeletePort);
-        delete(&actual.neigh, &desired.neigh, changes, Change::DeleteNeigh);
-        delete(&actual.fdb, &desired.fdb, changes, Change::DeleteFdb);
+        for (actual, desired) in extent.of(&actual.neigh, &desired.neigh) {
+            delete(actual, desired, changes, Change::DeleteNeigh);
+        }
+        for (actual, desired) in extent.of(&actual.fdb, &desired.fdb) {
+            delete(actual, desired, changes, Change::DeleteFdb);
+        }
         delete(&actual.members, &desired.members, changes, Change::DeleteMember);
         let segments = actual.segments.keys();
         let gone =
@@ -73,7 +95,7 @@ impl Plan<'_> {
     /// Deletes the chunks that are not desired. Before the puts (`done` is `None`): of lists that no
     /// remaining segment names; returns their numbers. After the puts: of all others.
     fn delete_flood(&mut self, done: Option<&BTreeSet<u32>>) -> BTreeSet<u32> {
-        let Self { desired, actual, left, changes } = self;
+        let Self { desired, actual, left, changes, .. } = self;
         let kept: BTreeSet<u32> = desired.flood.keys().map(|key| key.flood_id).collect();
         let named: BTreeSet<u32> = remaining(&actual.segments, &desired.segments)
             .chain(left.iter().filter_map(|vni| actual.segments.get(vni)))
@@ -155,11 +177,15 @@ impl Plan<'_> {
 
     /// Puts what refers to others.
     fn put_referrers(&mut self) {
-        let Self { desired, actual, changes, .. } = self;
+        let Self { desired, actual, extent, changes, .. } = self;
         put(&desired.segments, &actual.segments, changes, Change::PutSegment);
         put(&desired.members, &actual.members, changes, Change::PutMember);
-        put(&desired.fdb, &actual.fdb, changes, Change::PutFdb);
-        put(&desired.neigh, &actual.neigh, changes, Change::PutNeigh);
+        for (desired, actual) in extent.of(&desired.fdb, &actual.fdb) {
+            put(desired, actual, changes, Change::PutFdb);
+        }
+        for (desired, actual) in extent.of(&desired.neigh, &actual.neigh) {
+            put(desired, actual, changes, Change::PutNeigh);
+        }
         put(&desired.ports, &actual.ports, changes, Change::PutPort);
     }
 }
@@ -171,26 +197,63 @@ fn left(desired: &Image, actual: &Image) -> BTreeSet<u32> {
     named.filter(gone).collect()
 }
 
+/// A key with a segment.
+trait InSegment: Copy + Ord + 'static {
+    /// All keys of a segment.
+    fn range(vni: u32) -> RangeInclusive<Self>;
+}
+
+impl InSegment for FdbKey {
+    fn range(vni: u32) -> RangeInclusive<Self> {
+        let key = |byte| Self { vni, mac: [byte; 6], pad: [byte; 2] };
+        key(0)..=key(u8::MAX)
+    }
+}
+
+impl InSegment for NeighKey {
+    fn range(vni: u32) -> RangeInclusive<Self> {
+        let key = |byte| Self { vni, ip: [byte; 16] };
+        key(0)..=key(u8::MAX)
+    }
+}
+
+impl Extent {
+    /// The parts of two maps that are to be compared with each other.
+    fn of<'a, K: InSegment, V>(
+        &self,
+        one: &'a BTreeMap<K, V>,
+        other: &'a BTreeMap<K, V>,
+    ) -> Vec<(Range<'a, K, V>, Range<'a, K, V>)> {
+        match self {
+            Self::All => vec![(one.range(..), other.range(..))],
+            Self::Segments(vnis) => {
+                let part = |vni: &u32| (one.range(K::range(*vni)), other.range(K::range(*vni)));
+                vnis.iter().map(part).collect()
+            }
+        }
+    }
+}
+
 /// A deletion for each key that only `actual` has.
-fn delete<K: Ord + Copy, V>(
-    actual: &BTreeMap<K, V>,
-    desired: &BTreeMap<K, V>,
+fn delete<'a, K: Ord + Copy + 'a, V: 'a>(
+    actual: impl IntoIterator<Item = (&'a K, &'a V)>,
+    desired: impl IntoIterator<Item = (&'a K, &'a V)>,
     changes: &mut Vec<Change>,
     change: impl Fn(K) -> Change,
 ) {
-    let gone = actual.keys().filter(|key| !desired.contains_key(key));
-    changes.extend(gone.map(|key| change(*key)));
+    let gone = beside(actual, desired).filter(|(_key, _value, kept)| kept.is_none());
+    changes.extend(gone.map(|(key, ..)| change(*key)));
 }
 
 /// A put for each entry that `actual` lacks, or has with another value.
-fn put<K: Ord + Copy, V: Copy + PartialEq>(
-    desired: &BTreeMap<K, V>,
-    actual: &BTreeMap<K, V>,
+fn put<'a, K: Ord + Copy + 'a, V: Copy + PartialEq + 'a>(
+    desired: impl IntoIterator<Item = (&'a K, &'a V)>,
+    actual: impl IntoIterator<Item = (&'a K, &'a V)>,
     changes: &mut Vec<Change>,
     change: impl Fn(K, V) -> Change,
 ) {
-    let new = desired.iter().filter(|(key, value)| actual.get(key) != Some(value));
-    changes.extend(new.map(|(key, value)| change(*key, *value)));
+    let new = beside(desired, actual).filter(|(_key, value, before)| *before != Some(*value));
+    changes.extend(new.map(|(key, value, _before)| change(*key, *value)));
 }
 
 /// The values that `actual` has under keys that `desired` has too.
@@ -198,5 +261,20 @@ fn remaining<'a, K: Ord, V>(
     actual: &'a BTreeMap<K, V>,
     desired: &'a BTreeMap<K, V>,
 ) -> impl Iterator<Item = &'a V> {
-    actual.iter().filter(|(key, _)| desired.contains_key(key)).map(|(_, value)| value)
+    let kept = beside(actual, desired).filter(|(_key, _value, kept)| kept.is_some());
+    kept.map(|(_key, value, _kept)| value)
+}
+
+/// Every entry of one map, with what the other has under its key. Both are walked once, side by side,
+/// which is quicker than a look-up for each.
+fn beside<'a, K: Ord + 'a, V: 'a>(
+    one: impl IntoIterator<Item = (&'a K, &'a V)>,
+    other: impl IntoIterator<Item = (&'a K, &'a V)>,
+) -> impl Iterator<Item = (&'a K, &'a V, Option<&'a V>)> {
+    let mut others = other.into_iter().peekable();
+    one.into_iter().map(move |(key, value)| {
+        while others.next_if(|(other, _value)| *other < key).is_some() {}
+        let same = others.next_if(|(other, _value)| *other == key);
+        (key, value, same.map(|(_key, value)| value))
+    })
 }

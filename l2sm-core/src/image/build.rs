@@ -33,7 +33,28 @@ pub fn image(
     local: &Local,
     previous: &Image,
 ) -> (Image, Vec<Problem>) {
-    let mut image = Image::default();
+    let drawn = draw(Drawn::default(), instructions, local, previous);
+    (drawn.image, drawn.problems)
+}
+
+/// An image, and what it follows from.
+#[derive(Clone, Debug, Default)]
+pub struct Drawn {
+    /// What the maps and hooks should hold.
+    pub image: Image,
+    /// What had to be left out of it.
+    pub problems: Vec<Problem>,
+    /// VNIs of the segments whose stations are not as they were in the image before.
+    pub redrawn: BTreeSet<u32>,
+    /// What the stations of each segment were written from.
+    segments: BTreeMap<Vni, hosts::Written>,
+}
+
+/// [`image`], in less time where much is as it was: the stations of a segment are written again only
+/// where they, their VTEPs or their ports are others than `before`.
+pub fn draw(before: Drawn, instructions: &Instructions, local: &Local, previous: &Image) -> Drawn {
+    let Image { fdb, neigh, .. } = before.image;
+    let mut image = Image { fdb, neigh, ..Image::default() };
     let mut problems = Vec::new();
     write_node(local, &mut image);
     let vteps = vteps::write_vteps(instructions, local, previous, &mut image, &mut problems);
@@ -41,9 +62,9 @@ pub fn image(
     builder.write_segments();
     builder.write_ports();
     builder.write_members();
-    builder.write_hosts();
+    let (segments, redrawn) = builder.write_hosts(before.segments);
     builder.write_flood();
-    (builder.image, builder.problems)
+    Drawn { image: builder.image, problems: builder.problems, redrawn, segments }
 }
 
 /// `port`, with the FORWARDER bit of `before` when both are the same port (segment and MAC; the

@@ -12,32 +12,43 @@ use l2sm_common::{
 use super::Image;
 
 /// Numbers of VTEPs, by remote address.
-pub(super) struct VtepIds {
+pub(super) struct VtepIds<'a> {
+    previous: &'a Image,
     known: BTreeMap<Ip16, u32>,
-    numbers: Numbers,
+    /// Looked for when the first new one is wanted: it takes a look at every station.
+    numbers: Option<Numbers>,
 }
 
-impl VtepIds {
-    /// The numbers that `previous` gives out or refers to.
-    pub(super) fn read(previous: &Image) -> Self {
+impl<'a> VtepIds<'a> {
+    /// The numbers that `previous` gives out.
+    pub(super) fn read(previous: &'a Image) -> Self {
         let known = previous.vteps.iter().map(|(id, vtep)| (vtep.remote, *id)).collect();
-        let stations = previous.fdb.values();
-        let stations =
-            stations.filter(|entry| entry.kind == target_kind::VTEP).map(|entry| entry.target);
-        let receivers = previous.flood.values().flat_map(|chunk| &chunk.entries);
-        let receivers =
-            receivers.filter(|entry| entry.kind == target_kind::VTEP).map(|entry| entry.target);
-        let used = previous.vteps.keys().copied();
-        let used = used.chain(previous.sources.values().copied());
-        let used = used.chain(previous.members.values().map(|member| member.vtep));
-        Self { known, numbers: Numbers::new(used.chain(stations).chain(receivers).collect()) }
+        Self { previous, known, numbers: None }
     }
 
     /// The number of the VTEP at `remote`.
     pub(super) fn number(&mut self, remote: Ip16) -> VtepId {
-        let numbers = &mut self.numbers;
-        VtepId(*self.known.entry(remote).or_insert_with(|| numbers.next()))
+        if let Some(known) = self.known.get(&remote) {
+            return VtepId(*known);
+        }
+        let numbers = self.numbers.get_or_insert_with(|| Numbers::new(vteps_in_use(self.previous)));
+        let number = numbers.next();
+        self.known.insert(remote, number);
+        VtepId(number)
     }
+}
+
+/// The numbers of VTEPs that an image gives out or refers to.
+fn vteps_in_use(image: &Image) -> BTreeSet<u32> {
+    let stations = image.fdb.values();
+    let stations =
+        stations.filter(|entry| entry.kind == target_kind::VTEP).map(|entry| entry.target);
+    let receivers = image.flood.values().flat_map(|chunk| &chunk.entries);
+    let receivers =
+        receivers.filter(|entry| entry.kind == target_kind::VTEP).map(|entry| entry.target);
+    let used = image.vteps.keys().copied().chain(image.sources.values().copied());
+    let used = used.chain(image.members.values().map(|member| member.vtep));
+    used.chain(stations).chain(receivers).collect()
 }
 
 /// Numbers of flood lists.

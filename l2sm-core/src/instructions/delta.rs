@@ -9,7 +9,7 @@ pub fn delta(old: &Instructions, new: &Instructions) -> Delta {
     let (segments, no_segments) = compare(&old.segments, &new.segments);
     let (vteps, no_vteps) = compare(&old.vteps, &new.vteps);
     let (members, no_members) = compare(&old.members, &new.members);
-    let (hosts, no_hosts) = compare(&old.hosts, &new.hosts);
+    let (hosts, no_hosts) = old.hosts.compare(&new.hosts);
     let (ports, no_ports) = compare(&old.ports, &new.ports);
     Delta {
         put: Instructions { segments, vteps, members, hosts, ports },
@@ -29,7 +29,10 @@ pub fn apply_delta(instructions: &mut Instructions, delta: Delta) {
     change(&mut instructions.segments, put.segments, &remove.segments);
     change(&mut instructions.vteps, put.vteps, &remove.vteps);
     change(&mut instructions.members, put.members, &remove.members);
-    change(&mut instructions.hosts, put.hosts, &remove.hosts);
+    for key in &remove.hosts {
+        instructions.hosts.remove(key);
+    }
+    instructions.hosts.put_all(put.hosts);
     change(&mut instructions.ports, put.ports, &remove.ports);
 }
 

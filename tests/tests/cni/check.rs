@@ -66,8 +66,8 @@ fn check_names_each_damage() {
     finds(&format!("port {host} is not programmed"));
     mends("the entry of PORTS");
 
-    let links = node.bpffs().join("links");
-    fs::remove_file(links.join(format!("{device}-{}", abi::PORT_RX))).expect("is pinned");
+    let link = node.bpffs().join("links").join(format!("{device}-{}", abi::PORT_RX));
+    wait::until("the port's link", || fs::remove_file(&link).ok());
     finds(&format!("program l2sm_port_rx is not attached to {host}"));
     mends("the program");
 

@@ -30,7 +30,6 @@ use serde_json::{Value, json};
 use crate::figures::{bar, percentile, run_first, say, say_load};
 
 const PODS: usize = 100;
-/// Beside what the kernel takes to attach a program.
 const ADD_MEDIAN: Duration = Duration::from_millis(10);
 const ADD_P99: Duration = Duration::from_millis(60);
 const PING_MEDIAN: Duration = Duration::from_millis(10);
@@ -169,7 +168,7 @@ fn a_pod_has_its_interface_and_its_first_answer_within_milliseconds() {
     });
     let (adds, pings): (Vec<_>, Vec<_>) = times.unzip();
 
-    say("of it, the kernel attaches the program", &format!("p50 {kernel:.1?}"));
+    say("a tcx link, which a port gets later", &format!("p50 {kernel:.1?}"));
     say_times("CNI ADD", &adds);
     say_times("first ping to the other node", &pings);
     bar("CNI ADD, p50", percentile(&adds, 50) <= ADD_MEDIAN);

@@ -174,7 +174,7 @@ fn a_large_node_is_changed_and_started_again_quickly() {
     let attach = median(|_round| {
         let took = controller.tell(port.clone());
         let (hosts, ports) = (&port.put.hosts, &port.put.ports);
-        let (hosts, ports) = (hosts.keys().copied().collect(), ports.keys().cloned().collect());
+        let (hosts, ports) = (hosts.keys().collect(), ports.keys().cloned().collect());
         let remove = Removed { hosts, ports, ..Removed::default() };
         controller.tell(Delta { remove, ..Delta::default() });
         took

@@ -1,7 +1,7 @@
-//! Filters of the clsact qdisc, for kernels before 6.6. The filter itself is the record: it has our
-//! priority and handle, and our program's name.
+//! Filters of the clsact qdisc: for kernels before 6.6, and for ports that have no link yet. The filter
+//! itself is the record: it has our priority and handle, and our program's name.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use aya::programs::{
     Link as _, SchedClassifier, TcHandle, loaded_programs,
@@ -32,27 +32,40 @@ const EGRESS: u32 = 0xffff_fff3;
 
 /// Our filters on every device.
 pub(super) fn attached(config_id: u32) -> Result<Vec<Attached>, DatapathError> {
+    attached_at(&[INGRESS, EGRESS], config_id)
+}
+
+/// Our filters on what comes in, on every device.
+pub(super) fn attached_to_ingress(config_id: u32) -> Result<Vec<Attached>, DatapathError> {
+    attached_at(&[INGRESS], config_id)
+}
+
+fn attached_at(parents: &[u32], config_id: u32) -> Result<Vec<Attached>, DatapathError> {
     let devices = if_nameindex().map_err(|error| DatapathError::Load(error.to_string()))?;
-    let mut attached = Vec::new();
+    let mut found = Vec::new();
     for device in &devices {
-        for parent in [INGRESS, EGRESS] {
-            attached.extend(find(IfIndex(device.index()), parent, config_id));
-        }
+        let device = IfIndex(device.index());
+        let filters = parents.iter().filter_map(|parent| find(device, *parent));
+        found.extend(filters.map(|filter| (device, filter)));
     }
-    Ok(attached)
+    let numbers: BTreeSet<u32> = found.iter().map(|(_device, filter)| filter.program_id).collect();
+    let programs = loaded_programs().filter_map(Result::ok);
+    let same_maps: BTreeSet<u32> = programs
+        .filter(|program| numbers.contains(&program.id()) && uses_map(program, config_id))
+        .map(|program| program.id())
+        .collect();
+    let attached = found.into_iter().map(|(device, filter)| Attached {
+        hook: Hook { device, program: filter.program },
+        program: filter.program_id,
+        same_maps: same_maps.contains(&filter.program_id),
+        settles: false,
+    });
+    Ok(attached.collect())
 }
 
 /// Our filter on one side of one device.
-fn find(device: IfIndex, parent: u32, config_id: u32) -> Option<Attached> {
-    let filters = dump(device, parent).ok()?;
-    let filter = filters.iter().find_map(Filter::ours)?;
-    let mut programs = loaded_programs().filter_map(Result::ok);
-    let program = programs.find(|program| program.id() == filter.program_id);
-    Some(Attached {
-        hook: Hook { device, program: filter.program },
-        program: filter.program_id,
-        same_maps: program.is_some_and(|program| uses_map(&program, config_id)),
-    })
+fn find(device: IfIndex, parent: u32) -> Option<Filter> {
+    dump(device, parent).ok()?.iter().find_map(Filter::ours)
 }
 
 /// Replaces our filter, or adds it.

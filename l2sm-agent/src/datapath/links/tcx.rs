@@ -19,13 +19,29 @@ pub(super) fn attached(pins: &Pins, config_id: u32) -> Result<Vec<Attached>, Dat
         match open(hook, pins)? {
             Pin::Live { program, .. } => {
                 let same_maps = uses_map(&program, config_id);
-                attached.push(Attached { hook, program: program.id(), same_maps });
+                let program = program.id();
+                attached.push(Attached { hook, program, same_maps, settles: false });
             }
             Pin::Stale => remove(&pins.link(hook))?,
             Pin::None | Pin::Foreign(_) => {}
         }
     }
     Ok(attached)
+}
+
+/// Updates the pinned link; false: there is none (any more).
+pub(super) fn replace(
+    program: &mut SchedClassifier,
+    hook: Hook,
+    pins: &Pins,
+) -> Result<bool, DatapathError> {
+    let path = pins.link(hook);
+    match open(hook, pins)? {
+        Pin::Live { link, .. } => update(program, link, hook).map(|()| true),
+        Pin::Stale => remove(&path).map(|()| false),
+        Pin::None => Ok(false),
+        Pin::Foreign(reason) => Err(DatapathError::Pins { path, reason }),
+    }
 }
 
 /// Updates the pinned link, or attaches before all other programs and pins the link. A foreign
@@ -36,13 +52,10 @@ pub(super) fn attach(
     hook: Hook,
     pins: &Pins,
 ) -> Result<(), DatapathError> {
-    let path = pins.link(hook);
-    match open(hook, pins)? {
-        Pin::Live { link, .. } => return update(program, link, hook),
-        Pin::Stale => remove(&path)?,
-        Pin::None => {}
-        Pin::Foreign(reason) => return Err(DatapathError::Pins { path, reason }),
+    if replace(program, hook, pins)? {
+        return Ok(());
     }
+    let path = pins.link(hook);
     let error = |error: &dyn std::error::Error| DatapathError::hook("attach", hook, error);
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
     let link = program
@@ -54,11 +67,11 @@ pub(super) fn attach(
     link.pin(&path).map(drop).map_err(|e| error(&e))
 }
 
-/// Removes the pin. The kernel takes the program off a moment later.
-pub(super) fn detach(hook: Hook, pins: &Pins) -> Result<(), DatapathError> {
+/// Removes the pin; false: there is none. The kernel takes the program off a moment later.
+pub(super) fn detach(hook: Hook, pins: &Pins) -> Result<bool, DatapathError> {
     match open(hook, pins)? {
-        Pin::Live { .. } | Pin::Stale => remove(&pins.link(hook)),
-        Pin::None => Ok(()),
+        Pin::Live { .. } | Pin::Stale => remove(&pins.link(hook)).map(|()| true),
+        Pin::None => Ok(false),
         Pin::Foreign(reason) => Err(DatapathError::Pins { path: pins.link(hook), reason }),
     }
 }

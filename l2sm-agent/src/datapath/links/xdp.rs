@@ -32,7 +32,7 @@ pub(super) fn attached(pins: &Pins, config_id: u32) -> Result<Vec<Attached>, Dat
             Pin::Live { program, .. } => {
                 let read = info(program);
                 let same_maps = read.is_some_and(|program| uses_map(&program, config_id));
-                attached.push(Attached { hook, program, same_maps });
+                attached.push(Attached { hook, program, same_maps, settles: false });
             }
             Pin::Stale => remove(&pins.link(hook))?,
             Pin::None | Pin::Foreign(_) => {}

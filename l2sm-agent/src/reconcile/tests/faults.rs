@@ -11,7 +11,7 @@ use l2sm_core::image::{Hook, Program};
 use super::*;
 
 /// The calls of [`Links`] that can fail.
-const CALLS: [&str; 5] = ["ensure_devices", "observe", "ensure_ports", "own_ports", "remove_port"];
+const CALLS: [&str; 5] = ["look", "ensure_devices", "observe", "ensure_ports", "remove_ports"];
 
 /// One pass: what is wanted, and what fails meanwhile.
 #[derive(Clone, Debug)]

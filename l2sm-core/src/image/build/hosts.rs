@@ -1,5 +1,8 @@
 //! Known stations: where they are, and their addresses.
 
+use core::ops::RangeInclusive;
+use std::collections::{BTreeMap, BTreeSet};
+
 use l2sm_common::{
     ids::{Group, ip16},
     mac::Mac,
@@ -9,53 +12,140 @@ use l2sm_common::{
 
 use super::Builder;
 use crate::{
-    image::{LocalPort, Problem},
-    instructions::{Host, Place},
+    image::{Image, LocalPort, Problem},
+    instructions::{Host, Place, SegmentHosts},
+    model::ObjectKey,
 };
 
-impl Builder<'_> {
-    /// Writes `FDB` and `NEIGH`.
-    pub(super) fn write_hosts(&mut self) {
-        for ((vni, mac), host) in &self.instructions.hosts {
-            let Some(entry) = self.fdb_entry(*vni, &host.place) else {
-                continue;
-            };
-            self.image.fdb.insert(FdbKey::new(*vni, *mac), entry);
-            self.write_addresses(*vni, *mac, host);
-        }
-    }
+/// The stations of one segment, as they have been written.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    from: Source,
+    problems: Vec<Problem>,
+}
 
-    /// Where a station is; `None` while its port or VTEP is not there.
-    fn fdb_entry(&self, vni: Vni, place: &Place) -> Option<FdbEntry> {
-        self.instructions.segments.get(&vni)?;
+/// All that the entries of one segment's stations follow from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Source {
+    hosts: SegmentHosts,
+    places: Places,
+}
+
+/// Where stations of one segment can be: ports that are there, VTEPs that can be sent to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Places {
+    ports: BTreeMap<ObjectKey, FdbEntry>,
+    vteps: BTreeMap<String, FdbEntry>,
+}
+
+impl Places {
+    /// `None` while a place is not there.
+    fn entry(&self, place: &Place) -> Option<FdbEntry> {
         match place {
-            Place::Port(key) => {
-                self.instructions.ports.get(key).filter(|port| port.vni == vni)?;
-                let LocalPort { device, peer } = *self.local.ports.get(key)?;
-                Some(FdbEntry::port(device, Group::PORTS, peer))
-            }
-            Place::Vtep(name) => {
-                let member = self.instructions.members.get(&(vni, name.clone()))?;
-                Some(FdbEntry::vtep(*self.vteps.get(name.as_str())?, member.group))
-            }
+            Place::Port(key) => self.ports.get(key).copied(),
+            Place::Vtep(name) => self.vteps.get(name).copied(),
         }
     }
+}
 
-    /// Writes the addresses of one station.
-    fn write_addresses(&mut self, vni: Vni, mac: Mac, host: &Host) {
-        let flags = match host.router {
-            None => 0,
-            Some(false) => neigh_flags::ROLE_KNOWN,
-            Some(true) => neigh_flags::ROLE_KNOWN | neigh_flags::ROUTER,
-        };
-        for address in &host.ips {
-            let new = NeighEntry { mac: mac.0, flags };
-            let entry = self.image.neigh.entry(NeighKey::new(vni, ip16(*address))).or_insert(new);
-            if entry.mac != mac.0 {
-                let holder = Mac(entry.mac);
-                let address = *address;
-                self.problems.push(Problem::AddressTaken { vni, address, mac, holder });
+impl Builder<'_> {
+    /// Writes `FDB` and `NEIGH`, which hold what was written `before`. Also which segments were changed.
+    pub(super) fn write_hosts(
+        &mut self,
+        mut before: BTreeMap<Vni, Written>,
+    ) -> (BTreeMap<Vni, Written>, BTreeSet<u32>) {
+        let mut redrawn = BTreeSet::new();
+        let mut written = BTreeMap::new();
+        for (vni, from) in self.sources() {
+            let of = match before.remove(&vni) {
+                Some(same) if same.from == from => same,
+                other => {
+                    redrawn.insert(vni.get());
+                    if other.is_some() {
+                        remove_segment(vni, &mut self.image);
+                    }
+                    write_segment(vni, from, &mut self.image)
+                }
+            };
+            self.problems.extend(of.problems.iter().cloned());
+            written.insert(vni, of);
+        }
+        for vni in before.keys() {
+            redrawn.insert(vni.get());
+            remove_segment(*vni, &mut self.image);
+        }
+        (written, redrawn)
+    }
+
+    /// What the entries of each segment are to follow from.
+    fn sources(&self) -> BTreeMap<Vni, Source> {
+        let hosts = |vni| self.instructions.hosts.of_segment(vni).cloned().unwrap_or_default();
+        let segments = self.instructions.segments.keys();
+        let mut sources: BTreeMap<Vni, Source> = segments
+            .map(|vni| (*vni, Source { hosts: hosts(*vni), ..Source::default() }))
+            .collect();
+        for (key, port) in &self.instructions.ports {
+            let source = sources.get_mut(&port.vni).zip(self.local.ports.get(key));
+            if let Some((source, LocalPort { device, peer })) = source {
+                let entry = FdbEntry::port(*device, Group::PORTS, *peer);
+                source.places.ports.insert(key.clone(), entry);
             }
+        }
+        for (vni, name, id, member) in self.members() {
+            if let Some(source) = sources.get_mut(&vni) {
+                let entry = FdbEntry::vtep(id, member.group);
+                source.places.vteps.insert(name.to_owned(), entry);
+            }
+        }
+        sources
+    }
+}
+
+fn remove_segment(vni: Vni, image: &mut Image) {
+    let vni = vni.get();
+    let key = |byte| FdbKey { vni, mac: [byte; 6], pad: [byte; 2] };
+    remove_range(&mut image.fdb, key(0)..=key(u8::MAX));
+    let key = |byte| NeighKey { vni, ip: [byte; 16] };
+    remove_range(&mut image.neigh, key(0)..=key(u8::MAX));
+}
+
+fn remove_range<K: Ord + Copy, V>(map: &mut BTreeMap<K, V>, keys: RangeInclusive<K>) {
+    let keys: Vec<K> = map.range(keys).map(|(key, _value)| *key).collect();
+    for key in keys {
+        map.remove(&key);
+    }
+}
+
+fn write_segment(vni: Vni, from: Source, image: &mut Image) -> Written {
+    let mut problems = Vec::new();
+    for (mac, host) in from.hosts.iter() {
+        if let Some(entry) = from.places.entry(&host.place) {
+            image.fdb.insert(FdbKey::new(vni, *mac), entry);
+            write_addresses(vni, *mac, host, image, &mut problems);
+        }
+    }
+    Written { from, problems }
+}
+
+/// Writes the addresses of one station.
+fn write_addresses(
+    vni: Vni,
+    mac: Mac,
+    host: &Host,
+    image: &mut Image,
+    problems: &mut Vec<Problem>,
+) {
+    let flags = match host.router {
+        None => 0,
+        Some(false) => neigh_flags::ROLE_KNOWN,
+        Some(true) => neigh_flags::ROLE_KNOWN | neigh_flags::ROUTER,
+    };
+    for address in &host.ips {
+        let new = NeighEntry { mac: mac.0, flags };
+        let entry = image.neigh.entry(NeighKey::new(vni, ip16(*address))).or_insert(new);
+        if entry.mac != mac.0 {
+            let (holder, address) = (Mac(entry.mac), *address);
+            problems.push(Problem::AddressTaken { vni, address, mac, holder });
         }
     }
 }
