@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{HashMap, Map, MapData, MapError};
 use l2sm_common::{
     abi,
     maps::{PortEntry, port_flags},
@@ -103,6 +103,13 @@ impl Ours {
                 }
             }
         }
+        until("a link for each port", || {
+            for node in &self.site.nodes {
+                let (ports, links) = (ports(node)?.len(), linked(node)?);
+                anyhow::ensure!(links == ports, "{} has {links} of {ports}", node.role());
+            }
+            Ok(String::new())
+        })?;
         until("the fast path", || {
             let before = self.slow_sent()?;
             ping(&self.site.client.netns, self.site.server.address(false), 10)?;
@@ -191,11 +198,24 @@ impl Drop for Daemon {
 
 /// Ports of a node that are marked as forwarders.
 fn forwarders(node: &Netns) -> Result<usize> {
+    let ports = ports(node)?;
+    Ok(ports.iter().filter(|port| port.flags & port_flags::FORWARDER != 0).count())
+}
+
+/// The ports of a node.
+fn ports(node: &Netns) -> Result<Vec<PortEntry>> {
     let pin = node.bpffs().join(format!("v{}/maps/PORTS", abi::ABI));
     let ports = Map::HashMap(MapData::from_pin(pin).context("cannot open PORTS")?);
     let ports: HashMap<_, u32, PortEntry> = ports.try_into()?;
-    let entries = ports.iter().collect::<Result<Vec<_>, _>>().context("cannot read PORTS")?;
-    Ok(entries.iter().filter(|(_, port)| port.flags & port_flags::FORWARDER != 0).count())
+    let entries = ports.iter().map(|entry| Ok(entry?.1)).collect::<Result<_, MapError>>();
+    entries.context("cannot read PORTS")
+}
+
+/// Ports of a node whose program is attached for good: by a filter first, by a link within a second.
+fn linked(node: &Netns) -> Result<usize> {
+    let links = fs::read_dir(node.bpffs().join("links")).context("cannot list links")?;
+    let ours = links.filter_map(|link| link.ok()?.file_name().into_string().ok());
+    Ok(ours.filter(|name| name.ends_with("-l2sm_port_rx")).count())
 }
 
 fn start_controller(node: &Netns, directory: &Path) -> Result<Daemon> {
