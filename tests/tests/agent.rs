@@ -391,8 +391,8 @@ fn four_capabilities_are_enough_and_a_missing_one_is_named() {
 /// How the program of a node's only port is attached: by a filter, by a link.
 fn attached(node: &ClusterNode) -> (bool, bool) {
     let veths = node.netns.ip("-brief link show type veth");
-    let names = veths.lines().filter_map(|line| line.split(['@', ' ']).next());
-    let port = names.filter(|name| name.starts_with("l2sm")).next_back().expect("a port");
+    let mut names = veths.lines().filter_map(|line| line.split(['@', ' ']).next());
+    let port = names.rfind(|name| name.starts_with("l2sm")).expect("a port");
     let shown = node.netns.output("tc", &["filter", "show", "dev", port, "ingress"]).stdout;
     let links = node.bpffs().join("links").read_dir().expect("links are pinned");
     let mut links = links.map(|link| link.expect("can be read").file_name());

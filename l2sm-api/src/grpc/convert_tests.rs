@@ -88,7 +88,7 @@ fn all() -> impl Strategy<Value = Instructions> {
             segments,
             vteps,
             members,
-            hosts,
+            hosts: hosts.into_iter().collect(),
             ports,
         })
 }

@@ -46,9 +46,9 @@ const PLACE_TIMER: &str = r#"
 mkdir /run/l2sm-timed && cd /run/l2sm-timed &&
 cp /opt/cni/bin/l2sm l2sm && echo "$1" > timer && chmod 755 timer &&
 mount --bind timer /opt/cni/bin/l2sm"#;
-/// Takes it away, and tells what it wrote.
+/// Takes it away, and tells what it wrote. Some pod's may be running: it ends as it is.
 const TAKE_TIMER: &str = r"
-umount /opt/cni/bin/l2sm && cat /run/l2sm-timed/adds && rm -r /run/l2sm-timed";
+umount --lazy /opt/cni/bin/l2sm && cat /run/l2sm-timed/adds && rm -r /run/l2sm-timed";
 
 pub(crate) fn memory(cluster: &Kubernetes) {
     for (program, bar) in [("l2sm-agent", AGENT_MEMORY), ("l2sm-operator", OPERATOR_MEMORY)] {
