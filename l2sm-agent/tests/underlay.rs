@@ -113,6 +113,7 @@ fn address(text: &str) -> IpAddr {
 fn observe_until(links: &mut KernelLinks, to: IpAddr, holds: impl Fn(&[Path]) -> bool) -> Local {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
+        links.look().unwrap();
         let local = links.observe(&[&[to]], true).unwrap();
         let paths = local.paths.get(&to).cloned().unwrap_or_default();
         if holds(&paths) {
@@ -213,7 +214,9 @@ fn an_address_without_route_has_no_path() {
     let wire = Wire::new();
     wire.enter(|| {
         let to = address("203.0.113.1");
-        let local = links().observe(&[&[to]], true).unwrap();
+        let mut links = links();
+        links.look().unwrap();
+        let local = links.observe(&[&[to]], true).unwrap();
         assert_eq!(local.paths.get(&to), None);
     });
 }
