@@ -4,6 +4,7 @@ mod build;
 mod flood;
 mod ids;
 mod problem;
+mod segment;
 mod vteps;
 
 use core::fmt;
@@ -25,6 +26,7 @@ use l2sm_common::{
 /// Version of the maps' layout.
 pub use l2sm_common::abi::ABI;
 
+pub(crate) use self::segment::InSegment;
 pub use self::{
     build::{Drawn, draw, image, keep_forwarder},
     problem::Problem,

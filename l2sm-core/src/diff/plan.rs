@@ -1,12 +1,11 @@
 //! The order of changes.
 
-use core::ops::RangeInclusive;
 use std::collections::{BTreeMap, BTreeSet, btree_map::Range};
 
-use l2sm_common::maps::{FdbKey, NeighKey, target_kind};
+use l2sm_common::maps::target_kind;
 
 use super::Change;
-use crate::image::Image;
+use crate::image::{Image, InSegment};
 
 /// The changes that lead from `actual` to `desired`, to be made in this order.
 ///
@@ -195,26 +194,6 @@ fn left(desired: &Image, actual: &Image) -> BTreeSet<u32> {
     let named = remaining(&actual.ports, &desired.ports).map(|port| port.vni);
     let gone = |vni: &u32| actual.segments.contains_key(vni) && !desired.segments.contains_key(vni);
     named.filter(gone).collect()
-}
-
-/// A key with a segment.
-trait InSegment: Copy + Ord + 'static {
-    /// All keys of a segment.
-    fn range(vni: u32) -> RangeInclusive<Self>;
-}
-
-impl InSegment for FdbKey {
-    fn range(vni: u32) -> RangeInclusive<Self> {
-        let key = |byte| Self { vni, mac: [byte; 6], pad: [byte; 2] };
-        key(0)..=key(u8::MAX)
-    }
-}
-
-impl InSegment for NeighKey {
-    fn range(vni: u32) -> RangeInclusive<Self> {
-        let key = |byte| Self { vni, ip: [byte; 16] };
-        key(0)..=key(u8::MAX)
-    }
 }
 
 impl Extent {

@@ -1,6 +1,5 @@
 //! Known stations: where they are, and their addresses.
 
-use core::ops::RangeInclusive;
 use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_common::{
@@ -12,7 +11,7 @@ use l2sm_common::{
 
 use super::Builder;
 use crate::{
-    image::{Image, LocalPort, Problem},
+    image::{Image, InSegment, LocalPort, Problem},
     instructions::{Host, Place, SegmentHosts},
     model::ObjectKey,
 };
@@ -102,15 +101,12 @@ impl Builder<'_> {
 }
 
 fn remove_segment(vni: Vni, image: &mut Image) {
-    let vni = vni.get();
-    let key = |byte| FdbKey { vni, mac: [byte; 6], pad: [byte; 2] };
-    remove_range(&mut image.fdb, key(0)..=key(u8::MAX));
-    let key = |byte| NeighKey { vni, ip: [byte; 16] };
-    remove_range(&mut image.neigh, key(0)..=key(u8::MAX));
+    remove_from(&mut image.fdb, vni);
+    remove_from(&mut image.neigh, vni);
 }
 
-fn remove_range<K: Ord + Copy, V>(map: &mut BTreeMap<K, V>, keys: RangeInclusive<K>) {
-    let keys: Vec<K> = map.range(keys).map(|(key, _value)| *key).collect();
+fn remove_from<K: InSegment, V>(map: &mut BTreeMap<K, V>, vni: Vni) {
+    let keys: Vec<K> = map.range(K::range(vni.get())).map(|(key, _value)| *key).collect();
     for key in keys {
         map.remove(&key);
     }
