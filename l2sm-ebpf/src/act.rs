@@ -27,7 +27,7 @@ use l2sm_common::{
 use crate::{
     count::{self, Volume},
     maps::PORTS,
-    skb::{EALREADY, ENOTSUPP, Errno, RoomFlags, Skb, TunnelKey, result},
+    skb::{EALREADY, EINVAL, ENOTSUPP, Errno, RoomFlags, Skb, TunnelKey, result},
     tables::Maps,
 };
 
@@ -97,10 +97,9 @@ pub(crate) fn prepare_slow(skb: &Skb, vtep: &VtepEntry, vni: Vni) -> Result<IfIn
 /// Takes the outer headers off.
 #[inline(always)]
 pub(crate) fn decapsulate(skb: &Skb, decap: &Decap) -> Result<(), Errno> {
-    const TRUNCATED: Errno = -22;
     let over_v4 = decap.length == OVERHEAD_V4 as u32;
     let at = if over_v4 { OVERHEAD_V4 } else { l2sm_common::wire::vxlan::OVERHEAD_V6 };
-    let header = skb.load::<{ ethernet::LEN }>(at).ok_or(TRUNCATED)?;
+    let header = skb.load::<{ ethernet::LEN }>(at).ok_or(EINVAL)?;
     // The kernel takes the minimal remaining length and `skb->protocol` from the outer family unless
     // told (filter.c, bpf_skb_net_shrink).
     let family = match (decap.inner, over_v4) {
@@ -121,9 +120,8 @@ pub(crate) fn decapsulate(skb: &Skb, decap: &Decap) -> Result<(), Errno> {
 /// Sets the ECN field of an IP packet behind an Ethernet header.
 #[inline(always)]
 fn set_ecn(skb: &Skb, inner: Inner, codepoint: u8) -> Result<(), Errno> {
-    const TRUNCATED: Errno = -22;
     const CHECKSUM: u32 = ethernet::LEN as u32 + 10;
-    let [first, second] = skb.load::<2>(ethernet::LEN).ok_or(TRUNCATED)?;
+    let [first, second] = skb.load::<2>(ethernet::LEN).ok_or(EINVAL)?;
     match inner {
         Inner::V4 => {
             let tos = (second & !ecn::MASK) | codepoint;
