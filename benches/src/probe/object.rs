@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Ebpf, EbpfLoader, Pod, TestRunOptions,
+    Ebpf, EbpfLoader, Pod, TestRunOptions, TestRunResult,
     maps::{Array, HashMap, Map, MapData, ProgramArray},
-    programs::{SchedClassifier, TestRun as _, Xdp},
+    programs::{SchedClassifier, TestRun, Xdp},
 };
 use l2sm_common::{abi, maps::ConfigEntry};
 
@@ -79,35 +79,15 @@ impl Object {
         let mut context = [0; CONTEXT];
         let at = context.get_mut(IFINDEX..IFINDEX + 4).context("the context is too short")?;
         at.copy_from_slice(&ifindex.to_ne_bytes());
-        let mut bytes = vec![0; frame.len() + 256];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut bytes),
-            ctx_in: Some(&context),
-            repeat,
-            ..TestRunOptions::default()
-        };
-        let run = self.program(name)?.test_run(options);
-        let run = run.with_context(|| format!("cannot run {name}"))?;
-        bytes.truncate(usize::try_from(run.data_size_out)?);
-        Ok(Ran { time: run.duration, code: run.return_value, bytes })
+        run(self.program(name)?, name, frame, Some(&context), repeat)
     }
 
     /// Runs `l2sm_uplink_xdp` on a frame that came in by the loopback device: a test run knows no other
     /// that has its queues ready.
     pub(super) fn run_early(&mut self, frame: &[u8], repeat: u32) -> Result<Ran> {
-        let mut bytes = vec![0; frame.len() + 256];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut bytes),
-            repeat,
-            ..TestRunOptions::default()
-        };
         let program = self.ebpf.program_mut(UPLINK_XDP).context("no XDP program")?;
         let program: &mut Xdp = program.try_into()?;
-        let run = program.test_run(options).with_context(|| format!("cannot run {UPLINK_XDP}"))?;
-        bytes.truncate(usize::try_from(run.data_size_out)?);
-        Ok(Ran { time: run.duration, code: run.return_value, bytes })
+        run(program, UPLINK_XDP, frame, None, repeat)
     }
 
     /// Writes the settings.
@@ -133,6 +113,26 @@ impl Object {
     pub(super) fn map(&mut self, name: &str) -> Result<&mut Map> {
         self.ebpf.map_mut(name).with_context(|| format!("the object has no {name}"))
     }
+}
+
+fn run(
+    program: &impl for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+    name: &str,
+    frame: &[u8],
+    context: Option<&[u8]>,
+    repeat: u32,
+) -> Result<Ran> {
+    let mut bytes = vec![0; frame.len() + 256];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut bytes),
+        ctx_in: context,
+        repeat,
+        ..TestRunOptions::default()
+    };
+    let run = program.test_run(options).with_context(|| format!("cannot run {name}"))?;
+    bytes.truncate(usize::try_from(run.data_size_out)?);
+    Ok(Ran { time: run.duration, code: run.return_value, bytes })
 }
 
 fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
