@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     gates::{self, Judgement, Verdict},
-    lab::{Lab, leftovers, settings::Settings},
+    lab::{Lab, leftovers, owner::run_owned, settings::Settings},
     load::{Slot, processor::Processors},
     machine::Machine,
     plan::{self, Item},
@@ -52,7 +52,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let items = plan::choose(&args.only)?;
     privilege::check()?;
-    leftovers::remove_on_interrupt()?;
+    run_owned(|| run_items(args, items))
+}
+
+fn run_items(args: &Args, items: Vec<Item>) -> Result<ExitCode> {
     leftovers::remove_of_others();
     let processors = Processors::allowed()?;
     let (items, left_out) = plan::part(items, processors);

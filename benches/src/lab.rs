@@ -5,6 +5,7 @@ mod kernel;
 pub mod leftovers;
 pub mod netns;
 pub mod ours;
+pub mod owner;
 mod plain;
 pub mod settings;
 mod wire;

@@ -1,16 +1,14 @@
-//! What a killed run left behind, and the way out when this one is interrupted.
+//! What a run leaves behind: of this one when it ends in whatever way, of earlier ones that were killed.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process, thread,
+    process,
 };
-
-use anyhow::{Context as _, Result};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
 use super::{
     netns::{PREFIX, run},
+    owner::owner,
     settings,
 };
 
@@ -19,31 +17,9 @@ pub fn remove_of_others() {
     remove(|owner| !Path::new(&format!("/proc/{owner}")).exists());
 }
 
-/// Has SIGINT, SIGTERM and SIGHUP remove everything of this run and end it. Before any other thread.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn remove_on_interrupt() -> Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&signals), None).context("cannot mask signals")?;
-    thread::Builder::new()
-        .name("interrupt".to_owned())
-        .spawn(move || {
-            if let Ok(signal) = signals.wait() {
-                remove_own();
-                // The agents die with us (PR_SET_PDEATHSIG).
-                process::exit(128 + signal as i32);
-            }
-        })
-        .context("cannot start a thread")?;
-    Ok(())
-}
-
-fn remove_own() {
-    remove(|owner| owner == process::id());
+/// Removes those of this run. Complete only when all of its processes have ended: one at work goes on making things.
+pub fn remove_own() {
+    remove(|of| of == owner());
 }
 
 /// Removes what processes of which `is_gone` holds have made, and sets back what they have set. What cannot be removed stays: there is
@@ -61,11 +37,11 @@ fn remove(is_gone: impl Fn(u32) -> bool) {
 }
 
 fn owned(name: &str, is_gone: impl Fn(u32) -> bool) -> bool {
-    owner(name).is_some_and(is_gone)
+    owner_of(name).is_some_and(is_gone)
 }
 
 /// The process that made what has this name.
-fn owner(name: &str) -> Option<u32> {
+fn owner_of(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
@@ -78,12 +54,12 @@ fn entries(directory: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::owner;
+    use super::owner_of;
 
     #[test]
     fn only_our_own_names_have_an_owner() {
-        assert_eq!(owner("l2sm-bench-12-kernel-n1"), Some(12));
-        assert_eq!(owner("l2sm-bench-x"), None);
-        assert_eq!(owner("l2sm-t12-1-pod"), None);
+        assert_eq!(owner_of("l2sm-bench-12-kernel-n1"), Some(12));
+        assert_eq!(owner_of("l2sm-bench-x"), None);
+        assert_eq!(owner_of("l2sm-t12-1-pod"), None);
     }
 }

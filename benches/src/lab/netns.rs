@@ -1,16 +1,18 @@
-//! Network namespaces of the benchmark. All have one prefix and the number of the process that made
-//! them, so that what a killed run left is found by the next one.
+//! Network namespaces of the benchmark. All have one prefix and the number of the process that answers
+//! for the run, so that what a killed run left is found by the next one.
 
 use std::{
     fs::File,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
-    process::{self, Command},
+    process::Command,
     thread,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
+
+use super::owner::owner;
 
 /// What the names of all of them begin with.
 pub const PREFIX: &str = "l2sm-bench-";
@@ -34,9 +36,9 @@ pub struct Pod {
     pub v6: Ipv6Addr,
 }
 
-/// What the names of all that this process makes begin with.
+/// What the names of all that this run makes begin with.
 pub fn own_prefix() -> String {
-    format!("{PREFIX}{}-", process::id())
+    format!("{PREFIX}{}-", owner())
 }
 
 impl Pod {
