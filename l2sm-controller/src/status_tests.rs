@@ -287,3 +287,26 @@ fn a_condition_keeps_its_time_until_its_status_flips() {
     hub.leave("n1", stream);
     assert_eq!(since(), (false, 300));
 }
+
+#[test]
+fn an_mtu_that_the_underlay_does_not_take_is_said_once_two_nodes_meet() {
+    let hub = hub();
+    apply(&hub, &BLUE.replace("vni: 100", "vni: 100, mtu: 9000"));
+    let told = || {
+        let said = said(&hub, Kind::L2Network, "blue").into_iter();
+        said.filter(|line| line.starts_with("MTUTooLarge")).collect::<Vec<_>>()
+    };
+    hub.hello(hello("n1", "192.0.2.1", 7000), None).unwrap();
+    hub.hello(hello("n2", "192.0.2.2", 7000), None).unwrap();
+    attach(&hub, "n1");
+    assert_eq!(told(), [""; 0], "between its pods nothing is in the way");
+
+    attach(&hub, "n2");
+
+    let why = "spec.mtu is 9000, and the underlay between its nodes takes 1450: larger packets go in fragments by \
+               the slow path, or are refused where they may not be fragmented";
+    assert_eq!(told(), [format!("MTUTooLarge=True UnderlaySmaller: {why}")]);
+
+    apply(&hub, &BLUE.replace("vni: 100", "vni: 100, mtu: 1450"));
+    assert_eq!(told(), [""; 0]);
+}

@@ -39,6 +39,8 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PlannedSegment {
     segment: Segment,
+    /// Largest packet that the underlay takes whole, bytes; `None`: nobody to send to.
+    fits: Option<u32>,
     mac_check: bool,
     stations: Vec<(ObjectKey, Arc<Attachment>)>,
     nodes: BTreeSet<String>,
@@ -115,6 +117,12 @@ impl Plan {
         self.segment(network).map(|segment| segment.segment.mtu).filter(|mtu| *mtu > 0)
     }
 
+    /// What the underlay between the nodes of a network takes whole, bytes, where that is less than its MTU.
+    pub fn less_than_mtu(&self, network: &ObjectKey) -> Option<u32> {
+        let segment = self.segment(network)?;
+        segment.fits.filter(|fits| *fits < segment.segment.mtu)
+    }
+
     /// Why a network does not act; `None`: it does.
     pub fn network_clash(&self, network: &ObjectKey) -> Option<&Clash> {
         self.networks_out.get(network)
@@ -152,12 +160,14 @@ impl PlannedSegment {
         let members = nodes.iter().filter_map(|name| world.nodes.get(name)).collect::<Vec<_>>();
         let addresses = externals.keys().filter_map(|name| world.externals.get(name));
         let addresses: Vec<_> = addresses.map(|external| external.address).collect();
-        let mtu = network.mtu.unwrap_or_else(|| mtu_over(&members, &addresses).unwrap_or_default());
+        let fits = mtu_over(&members, &addresses);
+        let mtu = network.mtu.or(fits).unwrap_or_default();
         let segment =
             Segment { network: key.clone(), mtu, flood: network.flood, learning: network.learning };
         let externals = externals.into_iter();
         let externals = externals.map(|(name, hosts)| (external_vtep_name(&name), hosts)).collect();
-        Self { segment, mac_check: network.mac_check, stations, nodes, externals }
+        let fits = fits.filter(|fits| *fits > 0 && members.len() + addresses.len() > 1);
+        Self { segment, fits, mac_check: network.mac_check, stations, nodes, externals }
     }
 
     fn instruct(&self, vni: Vni, node: &str, all: &mut Instructions) {

@@ -37,6 +37,7 @@ impl View<'_> {
         conditions.extend(not_acting(&network.spec.not_acting()));
         conditions.extend(truncated(assigned.len()));
         conditions.extend(outside(network, attachments));
+        conditions.extend(self.too_large(key));
         observe(&mut conditions, network.metadata.generation);
         let ready = conditions.first().is_some_and(|ready| ready.status == ConditionStatus::True);
         let status = L2NetworkStatus {
@@ -75,6 +76,16 @@ impl View<'_> {
         }
         let waiting: Vec<_> = waiting.into_iter().collect();
         Condition::ready(false, "NodesAway", format!("away: {}", names(&waiting)))
+    }
+
+    /// Said where `spec.mtu` is more than the underlay takes.
+    fn too_large(&self, key: &ObjectKey) -> Option<Condition> {
+        let (fits, mtu) = (self.plan.less_than_mtu(key)?, self.plan.mtu(key)?);
+        let message = format!(
+            "spec.mtu is {mtu}, and the underlay between its nodes takes {fits}: larger packets go in fragments \
+             by the slow path, or are refused where they may not be fragmented"
+        );
+        Some(Condition::new("MTUTooLarge", ConditionStatus::True, "UnderlaySmaller", message))
     }
 
     /// Pods among attachments: one may have several. Those that are leaving have none any more.
