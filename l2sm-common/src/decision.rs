@@ -90,6 +90,12 @@ impl Decision {
         Slot(self.slot)
     }
 
+    /// The frame is to be copied along a flood list.
+    #[inline(always)]
+    pub const fn floods(&self) -> bool {
+        self.kind == kind::FLOOD
+    }
+
     /// The frame shows that the port it came from forwards traffic of others: mark the port.
     #[inline(always)]
     pub const fn shows_forwarder(&self) -> bool {

@@ -33,10 +33,17 @@ use crate::{
 
 /// Into a pod of this node.
 #[inline(always)]
-pub(crate) fn deliver(port: IfIndex, delivery: Delivery) -> i32 {
+pub(crate) fn deliver(skb: &Skb, port: IfIndex, delivery: Delivery) -> i32 {
     match delivery {
-        // SAFETY: plain integers.
-        Delivery::Peer => (unsafe { bpf_redirect_peer(port.0, 0) }) as i32,
+        Delivery::Peer => {
+            // The device that it came in by took it for others: the MAC is not its own. The pod's stack
+            // would believe that; kernels forget it here only since 6.16 (skb_scrub_packet).
+            if !skb.is_for_host() {
+                skb.set_for_host();
+            }
+            // SAFETY: plain integers.
+            (unsafe { bpf_redirect_peer(port.0, 0) }) as i32
+        }
         Delivery::Device => redirect(port),
     }
 }
@@ -94,6 +101,9 @@ pub(crate) fn prepare_slow(skb: &Skb, vtep: &VtepEntry, vni: Vni) -> Result<IfIn
     Ok(IfIndex(config.vxlan_ifindex))
 }
 
+/// A tunnel packet shorter than this is cheaper to sum than to ask for one call more, bytes.
+const SMALL: u32 = 256;
+
 /// Takes the outer headers off.
 #[inline(always)]
 pub(crate) fn decapsulate(skb: &Skb, decap: &Decap) -> Result<(), Errno> {
@@ -107,9 +117,14 @@ pub(crate) fn decapsulate(skb: &Skb, decap: &Decap) -> Result<(), Errno> {
         (Inner::V4 | Inner::Other, false) => BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
         (Inner::V4 | Inner::Other, true) | (Inner::V6, false) => 0,
     };
-    let flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET | family;
+    // What the device verified is kept for what is inside, unless to sum that again costs less.
+    let is_small = skb.gso_size() == 0 && skb.len() < SMALL;
+    let keep = if is_small { 0 } else { BPF_F_ADJ_ROOM_NO_CSUM_RESET };
+    let flags = BPF_F_ADJ_ROOM_FIXED_GSO | keep | family;
     skb.adjust_room(-(decap.length as i32), RoomFlags(u64::from(flags)))?;
-    skb.pop_verified_checksum();
+    if !is_small {
+        skb.pop_verified_checksum();
+    }
     skb.store(0, &header, 0)?;
     match decap.ecn {
         None => Ok(()),
@@ -190,6 +205,14 @@ pub(crate) fn hand_up(skb: &Skb, slot: Slot) -> i32 {
     #[cfg(feature = "log")]
     crate::log::handed_up(skb, slot);
     TC_ACT_UNSPEC
+}
+
+/// Takes our mark off a frame that goes into a pod, whose own rules might see it.
+#[inline(always)]
+pub(crate) fn forget_mark(skb: &Skb) {
+    if let Some(config) = Maps::default().config() {
+        skb.clear_mark(config.mark);
+    }
 }
 
 /// Nowhere, and counted.

@@ -11,7 +11,6 @@ use l2sm_common::{
     decision::Decision,
     event::Program,
     forward::{egress, port, tunnel, uplink},
-    mac::Mac,
     reason::DropReason,
     tables::Tables as _,
     verdict::Verdict,
@@ -31,7 +30,10 @@ use crate::{
 /// options. Not more: TCP keeps just its headers in reach, 66 bytes over IPv4, and to bring two more
 /// there costs a new head for each frame. IPv6 with TCP asks for more where it is not in reach.
 pub(crate) const PORT_HEADERS: u32 = 54;
-/// Headers that the decision about a tunnel packet reads: outer over IPv4, inner Ethernet and IPv4.
+/// Headers that tell whether a packet is of our tunnel: outer over IPv4.
+const OUTER_HEADERS: u32 = 42;
+/// Headers that the decision about a tunnel packet reads: outer over IPv4, inner Ethernet and IPv4. Not
+/// more than [`OUTER_HEADERS`] of what is not ours: it costs the host's own TCP a new head for each frame.
 const UPLINK_HEADERS: u32 = 88;
 
 /// What a pod sends: tc ingress of the host end of its veth. REDIRECT or SHOT, never passed on.
@@ -47,7 +49,7 @@ fn l2sm_port_rx(ctx: TcContext) -> i32 {
     match decision.verdict() {
         Verdict::Deliver { port, delivery, .. } => {
             count::port_to_port(decision.slot(), Volume::of(&skb));
-            act::deliver(port, delivery)
+            act::deliver(&skb, port, delivery)
         }
         Verdict::ToVtep(to) => act::send(&skb, decision.slot(), &to, maps.vtep()),
         Verdict::Flood(flood) => {
@@ -73,15 +75,20 @@ fn l2sm_port_rx(ctx: TcContext) -> i32 {
 #[classifier]
 fn l2sm_uplink_rx(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx, Program::UplinkRx);
+    let maps = Maps::default();
+    skb.reach(OUTER_HEADERS);
+    if !maps.config().is_some_and(|config| uplink::may_be_ours(&skb, &config)) {
+        return TC_ACT_UNSPEC;
+    }
     skb.reach(UPLINK_HEADERS);
-    let decision = uplink::from_uplink(&skb, &Maps::default(), skb.ingress());
+    let decision = uplink::from_uplink(&skb, &maps, skb.ingress());
     match decision.verdict() {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::HandUp => act::hand_up(&skb, decision.slot()),
         Verdict::Deliver { port, delivery, decap: Some(decap) } => {
             count::vtep_to_port(decision.slot(), Volume::inside(&skb, decap.length));
             match act::decapsulate(&skb, &decap) {
-                Ok(()) => act::deliver(port, delivery),
+                Ok(()) => act::deliver(&skb, port, delivery),
                 Err(_errno) => act::drop(&skb, decision.slot(), DropReason::HelperFailed),
             }
         }
@@ -123,12 +130,8 @@ fn l2sm_uplink_xdp_generic(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn drop_early(ctx: &XdpContext) -> u32 {
     let device = ingress(ctx);
-    let maps = Maps::default();
-    let Some(uplink) = maps.uplink(device) else {
-        return xdp_action::XDP_PASS;
-    };
-    let frame = Received::new(ctx, Mac(uplink.mac));
-    let decision = uplink::from_uplink(&frame, &maps, device);
+    let frame = Received::new(ctx);
+    let decision = uplink::from_uplink(&frame, &Maps::default(), device);
     match decision.verdict() {
         Verdict::Drop(reason) => {
             count::dropped(&frame, decision.slot(), reason);
@@ -180,8 +183,8 @@ pub(crate) fn emerge(ctx: &TcContext, skb: &Skb, key: Option<tunnel::TunnelKey>)
     match decision.verdict() {
         Verdict::Deliver { port, delivery, .. } => {
             count::tunnel_to_port(decision.slot(), Volume::of(skb));
-            skb.set_for_host();
-            act::deliver(port, delivery)
+            act::forget_mark(skb);
+            act::deliver(skb, port, delivery)
         }
         Verdict::Flood(flood) => {
             count::from_tunnel(decision.slot(), Volume::of(skb));

@@ -211,6 +211,12 @@ impl Skb {
         set_field!(self.mark)(field!(self.mark) | bit);
     }
 
+    /// `skb->mark &= !bit`.
+    #[inline(always)]
+    pub(crate) fn clear_mark(&self, bit: u32) {
+        set_field!(self.mark)(field!(self.mark) & !bit);
+    }
+
     /// Word `index` of the control buffer, which survives tail calls.
     #[inline(always)]
     pub(crate) fn control<const INDEX: usize>(&self) -> u32 {

@@ -7,20 +7,19 @@ use aya_ebpf::{
     helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
-use l2sm_common::{event::Program, frame::Frame, ids::IfIndex, mac::Mac};
+use l2sm_common::{event::Program, frame::Frame, ids::IfIndex, tables::Tables as _};
 
 use crate::{
     event::Recorded,
     packet,
     skb::{Errno, result},
+    tables::Maps,
 };
 
 /// The running program's frame. It knows less than [`Skb`](crate::skb::Skb): a tag that the device
 /// took off is not seen, and neither is that the kernel aggregated it (generic XDP runs after GRO).
 pub(crate) struct Received {
     md: *mut xdp_md,
-    /// The MAC address of the device.
-    own: Mac,
 }
 
 /// Reads a field of the context.
@@ -35,10 +34,10 @@ macro_rules! field {
 }
 
 impl Received {
-    /// The frame of a program that runs on a device with this MAC address.
+    /// The frame of the running program.
     #[inline(always)]
-    pub(crate) fn new(ctx: &XdpContext, own: Mac) -> Self {
-        Self { md: ctx.ctx, own }
+    pub(crate) fn new(ctx: &XdpContext) -> Self {
+        Self { md: ctx.ctx }
     }
 }
 
@@ -104,10 +103,11 @@ impl Frame for Received {
         0
     }
 
-    /// As `eth_type_trans` sets `PACKET_HOST`: neither a group's nor another's MAC.
+    /// As `eth_type_trans` sets `PACKET_HOST`: neither a group's nor another's MAC. Nothing is for a
+    /// device that is no uplink any more.
     #[inline(always)]
     fn is_for_host(&self) -> bool {
-        self.load::<6>(0) == Some(self.own.0)
+        Maps::default().uplink(self.device()).is_some_and(|own| self.load::<6>(0) == Some(own.mac))
     }
 
     #[inline(always)]

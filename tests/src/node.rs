@@ -136,6 +136,12 @@ impl Node {
         Pod { netns: pod, mac, host: host_index }
     }
 
+    /// Pods of a segment may send from MACs that nobody listed, and get what is for those.
+    pub fn allow_other_macs(&mut self, vni: u32) {
+        let ports = self.instructions.ports.values_mut().filter(|port| port.vni.get() == vni);
+        ports.for_each(|port| port.mac_check = false);
+    }
+
     /// Adds a remote VTEP that is reached over `ul0`, with its next hop's MAC.
     pub fn vtep(&mut self, name: &str, address: &str, next_hop: Option<Mac>) {
         let remote: IpAddr = address.parse().expect("an address");

@@ -55,7 +55,8 @@ fn each_malformed_packet_is_dropped_under_its_reason() {
     let whole = lab.tunnel(8, VNI, VTEP, &inner);
     let cases = [
         (whole[..49].to_vec(), None, DropReason::Truncated),
-        (whole[..60].to_vec(), Some(VNI), DropReason::Truncated),
+        (whole[..60].to_vec(), None, DropReason::Truncated),
+        (lab.tunnel(8, VNI, VTEP, &inner[..10]), Some(VNI), DropReason::Truncated),
         (lab.tunnel(0, VNI, VTEP, &inner), None, DropReason::InvalidVxlan),
         (lab.tunnel(0x88, VNI, VTEP, &inner), None, DropReason::ReservedBits),
         (lab.tunnel(8, 0, VTEP, &inner), None, DropReason::UnknownVni),
@@ -124,4 +125,25 @@ fn a_pods_own_malformed_frames_stay_with_it() {
     let seen =
         listener.receive(1, Duration::from_millis(200), |bytes| bytes[12..14] == [0x88, 0xb5]);
     assert_eq!(seen.len(), 0);
+}
+
+#[test]
+fn bytes_behind_the_end_of_a_tunnel_packet_do_not_reach_the_pod() {
+    let lab = lab();
+    let inner = lab.inner();
+    let whole = lab.tunnel(8, VNI, VTEP, &inner);
+    let behind_ip = [&whole[..], b"behind it"].concat();
+    let packet =
+        [&frames::udp(50_000, UDP_PORT, &frames::vxlan(8, VNI, &inner))[..], b"more"].concat();
+    let packet = frames::ipv4(VTEP, OURS, 17, 0, &packet);
+    let behind_udp =
+        frames::ethernet(lab.node.netns.mac("ul0"), lab.wire.mac("ul0"), 0x0800, &packet);
+    let sender = Probe::open(&lab.wire, "ul0");
+    let pod = Probe::open(&lab.pod.netns, "net1");
+    for sent in [behind_ip, behind_udp, whole] {
+        sender.send(&sent);
+        let is_inner = |bytes: &[u8]| bytes.starts_with(&inner[..14]);
+        let seen = pod.receive(1, Duration::from_secs(5), is_inner);
+        assert_eq!(seen, std::slice::from_ref(&inner), "of {} bytes", sent.len());
+    }
 }

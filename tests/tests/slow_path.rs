@@ -58,30 +58,55 @@ fn a_path_without_a_next_hop_is_resolved_by_the_kernel() {
 }
 
 #[test]
-fn datagrams_segmented_by_the_kernel_arrive_whole() {
+fn datagrams_segmented_by_the_kernel_arrive_whole_and_without_our_mark() {
     let mut lab = lab(true, 1450);
-    for (from, to, address) in [
-        (&lab.pod.netns, &lab.peer.netns, "10.0.0.2"),
-        (&lab.peer.netns, &lab.pod.netns, "10.0.0.1"),
-    ] {
-        let receiver = to.run(|| UdpSocket::bind((address, 4000)).unwrap());
-        receiver.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
-        from.run(|| send_segmented(&format!("{address}:4000"), 1000, 20));
-        let mut seen = [false; 20];
-        let mut datagram = [0; 2000];
-        while let Ok(length) = receiver.recv(&mut datagram) {
-            assert_eq!(length, 1000);
-            seen[usize::from(datagram[0])] = true;
-            if seen == [true; 20] {
-                break;
-            }
-        }
-        assert_eq!(seen, [true; 20], "to {address}");
-    }
+    drop_what_is_marked(&lab.pod.netns);
+    send_segmented_to(&lab.peer.netns, &lab.pod.netns, "10.0.0.2");
+    send_segmented_to(&lab.pod.netns, &lab.peer.netns, "10.0.0.1");
     let traffic = lab.ours.traffic(VNI);
     assert_eq!(traffic.slow_sent.packets, 20, "{traffic:?}");
     assert_eq!(traffic.slow_received.packets, 20, "{traffic:?}");
     assert_eq!(lab.ours.drops(), []);
+}
+
+#[test]
+fn datagrams_segmented_by_the_kernel_reach_a_mac_that_nobody_listed() {
+    let mut lab = lab(true, 1450);
+    lab.ours.allow_other_macs(VNI);
+    lab.ours.program();
+    lab.pod.netns.ip("link set net1 address 02:77:00:00:00:01");
+    assert_eq!(lab.pod.netns.ping("10.0.0.2", 3), 3);
+    let before = lab.ours.traffic(VNI);
+
+    send_segmented_to(&lab.pod.netns, &lab.peer.netns, "10.0.0.1");
+
+    let traffic = lab.ours.traffic(VNI);
+    assert_eq!(traffic.slow_received.packets - before.slow_received.packets, 20, "{traffic:?}");
+}
+
+/// Twenty datagrams of 1,000 bytes by one call, all of which must arrive.
+fn send_segmented_to(to: &Netns, from: &Netns, address: &str) {
+    let receiver = to.run(|| UdpSocket::bind((address, 4000)).unwrap());
+    receiver.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+    from.run(|| send_segmented(&format!("{address}:4000"), 1000, 20));
+    let mut seen = [false; 20];
+    let mut datagram = [0; 2000];
+    while let Ok(length) = receiver.recv(&mut datagram) {
+        assert_eq!(length, 1000);
+        seen[usize::from(datagram[0])] = true;
+        if seen == [true; 20] {
+            break;
+        }
+    }
+    assert_eq!(seen, [true; 20], "to {address}");
+}
+
+/// As a pod's own rules could.
+fn drop_what_is_marked(pod: &Netns) {
+    let rules = "add table inet own; add chain inet own input { type filter hook input priority 0; }; \
+                 add rule inet own input meta mark != 0 drop";
+    let output = pod.output("nft", &[rules]);
+    assert!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -27,16 +27,19 @@ use super::{
 pub fn from_uplink<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: IfIndex) -> Decision {
     let pass = Decision::new(Slot(0), Verdict::Pass);
     // A tag beside the bytes: for a VLAN device on top of this one.
-    if frame.has_tag() || !frame.is_for_host() {
+    if frame.has_tag() {
         return pass;
     }
     let Some(config) = tables.config() else {
         return pass;
     };
-    let parsed = match parse_outer(frame, tables, &config) {
-        Ok(Parsed::Foreign) => return pass,
-        Ok(parsed) => parsed,
-        Err(OutOfReach) => return Decision::new(Slot(0), Verdict::Pull),
+    let parsed = parse_outer(frame, tables, &config);
+    // What is not ours costs no question about its MAC, which XDP has to look up.
+    if matches!(parsed, Ok(Parsed::Foreign)) || !frame.is_for_host() {
+        return pass;
+    }
+    let Ok(parsed) = parsed else {
+        return Decision::new(Slot(0), Verdict::Pull);
     };
     let mut ethernet = true;
     if config.flags & config_flags::ETHERNET == 0 {
@@ -67,6 +70,8 @@ struct Ends {
     source: Ip16,
     destination: Ip16,
     tos: u8,
+    /// Where it says that it ends, bytes from the frame's start.
+    at: usize,
 }
 
 /// What the outer headers of one frame say.
@@ -82,12 +87,45 @@ struct Outer {
 enum Parsed {
     /// Not to one of our addresses and our port.
     Foreign,
-    /// Ours, but with options, extension headers or in fragments: for the kernel.
+    /// Ours, but with options, extension headers, in fragments or with bytes behind its end: for the
+    /// kernel.
     Irregular,
-    /// Ours, and shorter than its headers.
+    /// Ours, and shorter than its headers or than they say.
     Short,
     /// Ours.
     Tunnel(Outer),
+}
+
+/// Whether a frame may be a tunnel packet of ours, by its first 42 bytes (62 over IPv6) alone: all else
+/// needs no more of its headers in reach. What cannot be told may be one.
+#[inline(always)]
+pub fn may_be_ours<F: Frame + ?Sized>(frame: &F, config: &ConfigEntry) -> bool {
+    let Some(ethertype) = frame.load::<2>(ethernet::TYPE_OFFSET) else {
+        return true;
+    };
+    let (plain, udp) = match u16::from_be_bytes(ethertype) {
+        ethernet::IPV4 => {
+            match (frame.load::<1>(ethernet::LEN), frame.load::<1>(ethernet::LEN + 9)) {
+                (Some([first]), Some([protocol])) => {
+                    if protocol != ip::UDP {
+                        return false;
+                    }
+                    (first == 0x45, ethernet::LEN + ip::V4_LEN)
+                }
+                _ => return true,
+            }
+        }
+        ethernet::IPV6 => match frame.load::<1>(ethernet::LEN + 6) {
+            Some([ip::UDP]) => (true, ethernet::LEN + ip::V6_LEN),
+            Some([next]) => return next == ip::V6_FRAGMENT,
+            None => return true,
+        },
+        _ => return false,
+    };
+    match frame.load::<2>(udp + 2) {
+        Some(port) if plain => u32::from(u16::from_be_bytes(port)) == config.port,
+        _ => true,
+    }
 }
 
 #[inline(always)]
@@ -115,7 +153,7 @@ fn parse_v4<F: Frame + ?Sized, T: Tables>(
     let Some(packet) = read::<{ ip::V4_LEN }, F>(frame, ethernet::LEN)? else {
         return Ok(Parsed::Foreign);
     };
-    let [first, tos, _, _, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+    let [first, tos, l0, l1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         packet;
     if first >> 4 != 4 || protocol != ip::UDP {
         return Ok(Parsed::Foreign);
@@ -135,6 +173,7 @@ fn parse_v4<F: Frame + ?Sized, T: Tables>(
         source: ip16_from_v4([s0, s1, s2, s3]),
         destination: ip16_from_v4([d0, d1, d2, d3]),
         tos,
+        at: ethernet::LEN + usize::from(u16::from_be_bytes([l0, l1])),
     };
     parse_udp(frame, tables, config, udp, regular, &ends)
 }
@@ -145,7 +184,7 @@ fn parse_v6<F: Frame + ?Sized, T: Tables>(
     tables: &T,
     config: &ConfigEntry,
 ) -> Result<Parsed, OutOfReach> {
-    let Some([first, second, _, _, _, _, next]) = read::<7, F>(frame, ethernet::LEN)? else {
+    let Some([first, second, _, _, l0, l1, next]) = read::<7, F>(frame, ethernet::LEN)? else {
         return Ok(Parsed::Foreign);
     };
     let Some(source) = read::<16, F>(frame, ethernet::LEN + 8)? else {
@@ -157,8 +196,9 @@ fn parse_v6<F: Frame + ?Sized, T: Tables>(
     if first >> 4 != 6 {
         return Ok(Parsed::Foreign);
     }
-    let ends = Ends { source, destination, tos: (first << 4) | (second >> 4) };
     let udp = ethernet::LEN + ip::V6_LEN;
+    let at = udp + usize::from(u16::from_be_bytes([l0, l1]));
+    let ends = Ends { source, destination, tos: (first << 4) | (second >> 4), at };
     match next {
         ip::UDP => parse_udp(frame, tables, config, udp, true, &ends),
         ip::V6_FRAGMENT => parse_v6_fragment(frame, tables, config, &ends),
@@ -184,6 +224,7 @@ fn parse_v6_fragment<F: Frame + ?Sized, T: Tables>(
 }
 
 #[inline(always)]
+#[expect(clippy::as_conversions, reason = "u32 fits usize on every target")]
 fn parse_udp<F: Frame + ?Sized, T: Tables>(
     frame: &F,
     tables: &T,
@@ -192,7 +233,7 @@ fn parse_udp<F: Frame + ?Sized, T: Tables>(
     regular: bool,
     ends: &Ends,
 ) -> Result<Parsed, OutOfReach> {
-    let Some([_, _, p0, p1]) = read::<4, F>(frame, udp)? else {
+    let Some([_, _, p0, p1, l0, l1]) = read::<6, F>(frame, udp)? else {
         return Ok(Parsed::Foreign);
     };
     // The port first: it is compared without a look-up, and most of the host's traffic has another.
@@ -203,6 +244,13 @@ fn parse_udp<F: Frame + ?Sized, T: Tables>(
     }
     if !regular {
         return Ok(Parsed::Irregular);
+    }
+    // An aggregated packet says what it will.
+    let end = frame.len() as usize;
+    let says = udp + usize::from(u16::from_be_bytes([l0, l1]));
+    if (ends.at != end || says != end) && frame.gso_size() == 0 {
+        let is_cut = ends.at > end || says > end;
+        return Ok(if is_cut { Parsed::Short } else { Parsed::Irregular });
     }
     let Some(vxlan) = read::<{ vxlan::LEN }, F>(frame, udp + ip::UDP_LEN)? else {
         return Ok(Parsed::Short);
@@ -383,16 +431,14 @@ fn decide_aggregated<F: Frame + ?Sized, T: Tables>(
         Ok(tcp) => tcp.is_some(),
         Err(OutOfReach) => return place.decide(Verdict::Pull),
     };
+    let everywhere = config.flags & config_flags::SLOW_PATH_BLOCKED != 0;
     let Station::Port { port, peer } =
         station::find(tables, &FdbKey::new(place.vni, header.destination))
     else {
-        return if header.destination.is_group() {
-            place.decide(Verdict::HandUp)
-        } else {
-            into_segment(tables, place, header, inner)
-        };
+        let elsewhere = into_segment(tables, place, header, inner);
+        let hand_up = header.destination.is_group() || (elsewhere.floods() && !everywhere);
+        return if hand_up { place.decide(Verdict::HandUp) } else { elsewhere };
     };
-    let everywhere = config.flags & config_flags::SLOW_PATH_BLOCKED != 0;
     let ends_here =
         everywhere || tables.port(port).is_some_and(|port| port.flags & port_flags::FORWARDER == 0);
     if tcp && ends_here {
