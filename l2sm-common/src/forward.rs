@@ -11,6 +11,7 @@
 //! | unicast, unknown | to UNKNOWN entries of the flood list, if any; else dropped |
 
 pub mod egress;
+pub mod ends;
 pub mod flood;
 pub mod neighbor;
 pub mod port;

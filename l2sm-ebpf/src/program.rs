@@ -153,7 +153,7 @@ fn drop_early(ctx: &XdpContext) -> u32 {
 #[classifier]
 fn l2sm_uplink_tx(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx, Program::UplinkTx);
-    let decision = egress::leaves(&skb, &Maps::default(), skb.came_in_by());
+    let decision = egress::leaves(&skb, &Maps::default(), skb.ingress(), skb.came_in_by());
     match decision.verdict() {
         Verdict::Drop(reason) => act::drop(&skb, decision.slot(), reason),
         Verdict::Pull => pull_and_retry(&ctx, &skb, decision, PROGS_UPLINK_TX),

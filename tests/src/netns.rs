@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use l2sm_common::mac::Mac;
 use nix::sched::{CloneFlags, setns};
 
 /// A network namespace, deleted when dropped, also by a panic.
@@ -103,10 +104,15 @@ impl Netns {
     }
 
     /// MAC of a device inside.
-    pub fn mac(&self, device: &str) -> l2sm_common::mac::Mac {
+    pub fn mac(&self, device: &str) -> Mac {
+        self.find_mac(device).expect("a MAC")
+    }
+
+    /// MAC of a device inside; `None`: it has no link-layer header.
+    pub fn find_mac(&self, device: &str) -> Option<Mac> {
         let link = self.ip(&format!("-json link show {device}"));
         let link: serde_json::Value = serde_json::from_str(&link).expect("ip prints JSON");
-        link[0]["address"].as_str().and_then(|text| text.parse().ok()).expect("a MAC")
+        link[0]["address"].as_str().and_then(|text| text.parse().ok())
     }
 
     /// Round trips of `count` pings that were answered.

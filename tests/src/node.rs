@@ -62,10 +62,9 @@ impl Node {
         let bpffs = PathBuf::from(format!("/sys/fs/bpf/{}", netns.name()));
         let datapath = netns.run(|| KernelDatapath::open(&bpffs).expect("the programs load"));
         let uplink = IfIndex(netns.ifindex("ul0"));
-        let mac = netns.mac("ul0");
+        let mac = netns.find_mac("ul0");
         let local = Local {
-            uplinks: [(uplink, Uplink { mac: Some(mac), mtu: mtu(&netns, "ul0"), xdp: Xdp::Off })]
-                .into(),
+            uplinks: [(uplink, Uplink { mac, mtu: mtu(&netns, "ul0"), xdp: Xdp::Off })].into(),
             addresses: vec![address.parse().expect("an address")],
             vxlan: Some(IfIndex(netns.ifindex("l2sm-vxlan"))),
             udp_port: UDP_PORT,

@@ -28,10 +28,19 @@ pub struct Cable {
 impl Cable {
     /// Makes a tap in each namespace, sets both up, and copies frames between them.
     pub fn join(a: (&Netns, &str), b: (&Netns, &str)) -> Self {
+        Self::join_as(libc::IFF_TAP, a, b)
+    }
+
+    /// The same with devices that carry packets without a link-layer header, as a `WireGuard` device does.
+    pub fn join_bare(a: (&Netns, &str), b: (&Netns, &str)) -> Self {
+        Self::join_as(libc::IFF_TUN, a, b)
+    }
+
+    fn join_as(kind: libc::c_int, a: (&Netns, &str), b: (&Netns, &str)) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let largest = Arc::new(AtomicUsize::new(0));
         let [a, b] = [a, b].map(|(netns, name)| {
-            let tap = netns.run(|| open(name));
+            let tap = netns.run(|| open(name, kind));
             netns.ip(&format!("link set {name} up"));
             Arc::new(tap)
         });
@@ -59,8 +68,8 @@ impl Drop for Cable {
     }
 }
 
-/// Makes a tap in the calling thread's namespace.
-fn open(name: &str) -> File {
+/// Makes a device of this kind in the calling thread's namespace.
+fn open(name: &str, kind: libc::c_int) -> File {
     let tap = OpenOptions::new()
         .read(true)
         .write(true)
@@ -70,7 +79,7 @@ fn open(name: &str) -> File {
     // `struct ifreq`: 16 bytes of name, then the flags.
     let mut request = [0_u8; 40];
     request[..name.len()].copy_from_slice(name.as_bytes());
-    let flags = u16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).expect("two bits");
+    let flags = u16::try_from(kind | libc::IFF_NO_PI).expect("two bits");
     request[16..18].copy_from_slice(&flags.to_ne_bytes());
     // SAFETY: the request is as large as `struct ifreq` and outlives the call.
     let done = unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };

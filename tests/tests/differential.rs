@@ -11,7 +11,11 @@ use l2sm_common::{
     abi,
     decision::Decision,
     encap::outer_header,
-    forward::{memory::MemoryTables, port::from_port, uplink::from_uplink},
+    forward::{
+        memory::MemoryTables,
+        port::from_port,
+        uplink::{from_uplink, may_be_ours},
+    },
     frame::Bytes,
     ids::{Group, IfIndex, Ip16, VtepId, ip16_from_v4},
     mac::Mac,
@@ -377,7 +381,12 @@ fn kernel_and_host_agree_about_what_the_underlay_brings() {
                 abi::UPLINK_RX,
                 &devices,
                 &tables,
-                |frame, tables, ifindex| from_uplink(frame, tables, IfIndex(ifindex)),
+                |frame, tables, ifindex| {
+                    let decision = from_uplink(frame, tables, IfIndex(ifindex));
+                    let skipped = !may_be_ours(frame, &tables.config.unwrap());
+                    assert!(!skipped || decision.verdict() == Verdict::Pass, "{frame:?}");
+                    decision
+                },
             ));
         }
         seen

@@ -2,25 +2,35 @@
 
 use crate::{
     decision::Decision,
-    frame::{Frame, OutOfReach, read},
-    ids::{IfIndex, Ip16, Slot, ip16_from_v4},
+    frame::{Frame, OutOfReach},
+    ids::{IfIndex, Slot},
     reason::DropReason,
     tables::Tables,
     verdict::Verdict,
-    wire::{ethernet, ip},
 };
 
-/// Decides about a frame that leaves by an underlay device, having come in by `ingress` (0: made on
-/// the node itself). With a CNI that masquerades, any pod could forge a VTEP: its packets leave with
+use super::ends;
+
+/// Decides about a frame that leaves by the underlay device `by`, having come in by `ingress` (0: made
+/// on the node itself). With a CNI that masquerades, any pod could forge a VTEP: its packets leave with
 /// the node's address. What came in by a port of ours or by an underlay device is ours, or relayed.
 #[inline(always)]
-pub fn leaves<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, ingress: IfIndex) -> Decision {
+pub fn leaves<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    by: IfIndex,
+    ingress: IfIndex,
+) -> Decision {
     let pass = Decision::new(Slot(0), Verdict::Pass);
     if ingress.0 == 0 || frame.has_tag() {
         return pass;
     }
-    let source = match tunnel_source(frame, tables) {
-        Ok(Some(source)) => source,
+    let Some(config) = tables.config() else {
+        return pass;
+    };
+    let at = ends::packet_offset(tables, &config, by);
+    let source = match ends::to_our_port(frame, &config, at) {
+        Ok(Some(ends)) => ends.source,
         Ok(None) => return pass,
         Err(OutOfReach) => return Decision::new(Slot(0), Verdict::Pull),
     };
@@ -34,81 +44,23 @@ pub fn leaves<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, ingress: IfIn
     Decision::drop(Slot(0), DropReason::ForgedVtep)
 }
 
-/// The source of a packet to our UDP port. Only a first fragment has the port; without it the rest
-/// is nothing.
-#[inline(always)]
-fn tunnel_source<F: Frame + ?Sized, T: Tables>(
-    frame: &F,
-    tables: &T,
-) -> Result<Option<Ip16>, OutOfReach> {
-    let Some(ethertype) = read::<2, F>(frame, ethernet::TYPE_OFFSET)? else {
-        return Ok(None);
-    };
-    let (source, udp) = match u16::from_be_bytes(ethertype) {
-        ethernet::IPV4 => {
-            let Some(packet) = read::<{ ip::V4_LEN }, F>(frame, ethernet::LEN)? else {
-                return Ok(None);
-            };
-            let [first, _, _, _, _, _, f0, f1, _, protocol, _, _, a, b, c, d, ..] = packet;
-            let offset = u16::from_be_bytes([f0, f1]) & 0x1fff;
-            if protocol != ip::UDP || offset != 0 {
-                return Ok(None);
-            }
-            (ip16_from_v4([a, b, c, d]), ethernet::LEN + usize::from(first & 0x0f) * 4)
-        }
-        ethernet::IPV6 => {
-            let Some([next]) = read::<1, F>(frame, ethernet::LEN + 6)? else {
-                return Ok(None);
-            };
-            let Some(source) = read::<16, F>(frame, ethernet::LEN + 8)? else {
-                return Ok(None);
-            };
-            let Some(udp) = udp_offset_v6(frame, next)? else {
-                return Ok(None);
-            };
-            (source, udp)
-        }
-        _ => return Ok(None),
-    };
-    let Some([p0, p1]) = read::<2, F>(frame, udp + 2)? else {
-        return Ok(None);
-    };
-    let ours = tables
-        .config()
-        .is_some_and(|config| config.port == u32::from(u16::from_be_bytes([p0, p1])));
-    Ok(ours.then_some(source))
-}
-
-/// Where UDP begins in an IPv6 packet with this next header: at once, or behind the header of a first
-/// fragment, which the far end would put together and take.
-#[inline(always)]
-fn udp_offset_v6<F: Frame + ?Sized>(frame: &F, next: u8) -> Result<Option<usize>, OutOfReach> {
-    let at = ethernet::LEN + ip::V6_LEN;
-    if next == ip::UDP {
-        return Ok(Some(at));
-    }
-    if next != ip::V6_FRAGMENT {
-        return Ok(None);
-    }
-    let Some([next, _, o0, o1]) = read::<4, F>(frame, at)? else {
-        return Ok(None);
-    };
-    let first = u16::from_be_bytes([o0, o1]) & 0xfff8 == 0;
-    Ok((next == ip::UDP && first).then_some(at + 8))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         forward::memory::MemoryTables,
         frame::Bytes,
+        ids::{Ip16, ip16_from_v4},
+        mac::Mac,
         maps::{ConfigEntry, PortEntry, UplinkEntry},
+        wire::ip,
     };
 
     const OURS: Ip16 = [0xfd; 16];
     const PORT: IfIndex = IfIndex(5);
     const UPLINK: IfIndex = IfIndex(6);
+    /// Without a link-layer header.
+    const BARE: IfIndex = IfIndex(8);
     const FOREIGN: IfIndex = IfIndex(7);
 
     #[test]
@@ -127,7 +79,12 @@ mod tests {
             ("a later fragment over IPv4", v4([192, 0, 2, 1], 0x2001, &udp(7000)), false),
         ];
         for (what, bytes, dropped) in cases {
-            let verdict = |from| leaves(&Bytes::new(&bytes), &tables, from).verdict();
+            let verdict = |from| {
+                let whole = leaves(&Bytes::new(&bytes), &tables, UPLINK, from).verdict();
+                let bare = leaves(&Bytes::new(&bytes[14..]), &tables, BARE, from).verdict();
+                assert_eq!(whole, bare, "{what} without its Ethernet header");
+                whole
+            };
             let forged = Verdict::Drop(DropReason::ForgedVtep);
             let expected = if dropped { forged } else { Verdict::Pass };
             assert_eq!(verdict(FOREIGN), expected, "{what} of somebody else");
@@ -153,7 +110,11 @@ mod tests {
             config: Some(config),
             locals: [OURS, ip16_from_v4([192, 0, 2, 1])].into(),
             ports: [(PORT.0, port)].into(),
-            uplinks: [(UPLINK.0, UplinkEntry::new(None))].into(),
+            uplinks: [
+                (UPLINK.0, UplinkEntry::new(Some(Mac([2; 6])))),
+                (BARE.0, UplinkEntry::new(None)),
+            ]
+            .into(),
             ..MemoryTables::default()
         }
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    remote,
+    ends, remote,
     station::{self, Place, Station},
 };
 
@@ -33,6 +33,9 @@ pub fn from_uplink<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: If
     let Some(config) = tables.config() else {
         return pass;
     };
+    if ends::packet_offset(tables, &config, from) == 0 {
+        return from_bare_uplink(frame, tables, &config);
+    }
     let parsed = parse_outer(frame, tables, &config);
     // What is not ours costs no question about its MAC, which XDP has to look up.
     if matches!(parsed, Ok(Parsed::Foreign)) || !frame.is_for_host() {
@@ -41,21 +44,28 @@ pub fn from_uplink<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T, from: If
     let Ok(parsed) = parsed else {
         return Decision::new(Slot(0), Verdict::Pull);
     };
-    let mut ethernet = true;
-    if config.flags & config_flags::ETHERNET == 0 {
-        let Some(uplink) = tables.uplink(from) else {
-            return pass;
-        };
-        ethernet = usize::try_from(uplink.l2_len) == Ok(ethernet::LEN);
-    }
     let outer = match parsed {
-        Parsed::Tunnel(outer) if ethernet => outer,
+        Parsed::Tunnel(outer) => outer,
         Parsed::Short => return Decision::drop(Slot(0), DropReason::Truncated),
-        Parsed::Tunnel(_) | Parsed::Irregular | Parsed::Foreign => {
-            return Decision::new(Slot(0), Verdict::HandUp);
-        }
+        Parsed::Irregular | Parsed::Foreign => return Decision::new(Slot(0), Verdict::HandUp),
     };
     decide(frame, tables, from, &config, &outer)
+}
+
+/// Decides about a packet of a device that has no link-layer header (`WireGuard`, a tunnel over IP): BPF
+/// cannot make a frame with one out of it, the kernel's device can.
+#[inline(always)]
+fn from_bare_uplink<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
+    tables: &T,
+    config: &ConfigEntry,
+) -> Decision {
+    let verdict = match ends::to_our_port(frame, config, 0) {
+        Ok(Some(ends)) if is_local(tables, config, &ends.destination) => Verdict::HandUp,
+        Ok(_) => Verdict::Pass,
+        Err(OutOfReach) => Verdict::Pull,
+    };
+    Decision::new(Slot(0), verdict)
 }
 
 /// Whether an address is one of our own. Most nodes have just the one that is compared first.
@@ -66,7 +76,7 @@ fn is_local<T: Tables>(tables: &T, config: &ConfigEntry, address: &Ip16) -> bool
 
 /// What an outer IP header says of its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ends {
+struct OuterIp {
     source: Ip16,
     destination: Ip16,
     tos: u8,
@@ -100,6 +110,9 @@ enum Parsed {
 /// needs no more of its headers in reach. What cannot be told may be one.
 #[inline(always)]
 pub fn may_be_ours<F: Frame + ?Sized>(frame: &F, config: &ConfigEntry) -> bool {
+    if config.flags & config_flags::ETHERNET == 0 {
+        return true;
+    }
     let Some(ethertype) = frame.load::<2>(ethernet::TYPE_OFFSET) else {
         return true;
     };
@@ -169,13 +182,13 @@ fn parse_v4<F: Frame + ?Sized, T: Tables>(
     }
     let udp = ethernet::LEN + length;
     let regular = fragment == 0 && length == ip::V4_LEN;
-    let ends = Ends {
+    let outer = OuterIp {
         source: ip16_from_v4([s0, s1, s2, s3]),
         destination: ip16_from_v4([d0, d1, d2, d3]),
         tos,
         at: ethernet::LEN + usize::from(u16::from_be_bytes([l0, l1])),
     };
-    parse_udp(frame, tables, config, udp, regular, &ends)
+    parse_udp(frame, tables, config, udp, regular, &outer)
 }
 
 #[inline(always)]
@@ -198,10 +211,10 @@ fn parse_v6<F: Frame + ?Sized, T: Tables>(
     }
     let udp = ethernet::LEN + ip::V6_LEN;
     let at = udp + usize::from(u16::from_be_bytes([l0, l1]));
-    let ends = Ends { source, destination, tos: (first << 4) | (second >> 4), at };
+    let outer = OuterIp { source, destination, tos: (first << 4) | (second >> 4), at };
     match next {
-        ip::UDP => parse_udp(frame, tables, config, udp, true, &ends),
-        ip::V6_FRAGMENT => parse_v6_fragment(frame, tables, config, &ends),
+        ip::UDP => parse_udp(frame, tables, config, udp, true, &outer),
+        ip::V6_FRAGMENT => parse_v6_fragment(frame, tables, config, &outer),
         _ => Ok(Parsed::Foreign),
     }
 }
@@ -211,7 +224,7 @@ fn parse_v6_fragment<F: Frame + ?Sized, T: Tables>(
     frame: &F,
     tables: &T,
     config: &ConfigEntry,
-    ends: &Ends,
+    outer: &OuterIp,
 ) -> Result<Parsed, OutOfReach> {
     let at = ethernet::LEN + ip::V6_LEN;
     let Some([next, _, o0, o1]) = read::<4, F>(frame, at)? else {
@@ -220,7 +233,7 @@ fn parse_v6_fragment<F: Frame + ?Sized, T: Tables>(
     if next != ip::UDP || u16::from_be_bytes([o0, o1]) & 0xfff8 != 0 {
         return Ok(Parsed::Foreign);
     }
-    parse_udp(frame, tables, config, at + 8, false, ends)
+    parse_udp(frame, tables, config, at + 8, false, outer)
 }
 
 #[inline(always)]
@@ -231,14 +244,14 @@ fn parse_udp<F: Frame + ?Sized, T: Tables>(
     config: &ConfigEntry,
     udp: usize,
     regular: bool,
-    ends: &Ends,
+    outer: &OuterIp,
 ) -> Result<Parsed, OutOfReach> {
     let Some([_, _, p0, p1, l0, l1]) = read::<6, F>(frame, udp)? else {
         return Ok(Parsed::Foreign);
     };
     // The port first: it is compared without a look-up, and most of the host's traffic has another.
     if u32::from(u16::from_be_bytes([p0, p1])) != config.port
-        || !is_local(tables, config, &ends.destination)
+        || !is_local(tables, config, &outer.destination)
     {
         return Ok(Parsed::Foreign);
     }
@@ -248,15 +261,15 @@ fn parse_udp<F: Frame + ?Sized, T: Tables>(
     // An aggregated packet says what it will.
     let end = frame.len() as usize;
     let says = udp + usize::from(u16::from_be_bytes([l0, l1]));
-    if (ends.at != end || says != end) && frame.gso_size() == 0 {
-        let is_cut = ends.at > end || says > end;
+    if (outer.at != end || says != end) && frame.gso_size() == 0 {
+        let is_cut = outer.at > end || says > end;
         return Ok(if is_cut { Parsed::Short } else { Parsed::Irregular });
     }
     let Some(vxlan) = read::<{ vxlan::LEN }, F>(frame, udp + ip::UDP_LEN)? else {
         return Ok(Parsed::Short);
     };
     let length = udp + ip::UDP_LEN + vxlan::LEN;
-    Ok(Parsed::Tunnel(Outer { source: ends.source, tos: ends.tos, vxlan, length }))
+    Ok(Parsed::Tunnel(Outer { source: outer.source, tos: outer.tos, vxlan, length }))
 }
 
 #[inline(always)]

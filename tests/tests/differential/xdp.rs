@@ -57,7 +57,7 @@ fn xdp_drops_what_tc_would_drop_and_passes_all_else_untouched() {
         let object = RefCell::new(loaded(&devices));
         let config = Config { failure_persistence: None, ..Config::with_cases(CASES) };
         let result = TestRunner::new(config).run(&frames, |(bytes, ifindex)| {
-            let for_host = bytes[..6] == devices.uplink_mac.0;
+            let for_host = ifindex == devices.uplink && bytes[..6] == devices.uplink_mac.0;
             let frame = Bytes { for_host, ..Bytes::new(&bytes) };
             let decision = from_uplink(&frame, &tables, IfIndex(ifindex));
             let verdict = decision.verdict();
