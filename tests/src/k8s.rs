@@ -4,7 +4,7 @@
 //! `L2SM_CLUSTER` is `running`, the one that `cargo xtask cluster up` made is used, and left alone.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use l2sm_cluster::{lab::Lab, machine::Machine, node::Node, places, programs};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Time that anything may take in a cluster on one machine before it counts as failed.
@@ -143,6 +144,19 @@ impl Kubernetes {
         received.and_then(|number| number.parse().ok()).unwrap_or_else(|| {
             panic!("ping {address}: {text}{}", String::from_utf8_lossy(&output.stderr))
         })
+    }
+
+    /// The process of a program in the first container of a pod, as this host numbers it.
+    pub fn process_of(&self, pod: &Value, program: &str) -> Pid {
+        let container = pod["status"]["containerStatuses"][0]["containerID"].as_str();
+        let container = container.expect("it runs").trim_start_matches("containerd://");
+        let node = self.nodes().iter().find(|node| pod["spec"]["nodeName"] == node.machine.name());
+        let processes = node.expect("a node").machine.processes_of(program).expect("it is up");
+        let holds = |process: &&Pid| {
+            let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+            groups.contains(container)
+        };
+        *processes.iter().find(holds).expect("its process")
     }
 
     /// Waits until the pod runs and is ready.

@@ -3,6 +3,7 @@
 
 mod k8s {
     pub(super) mod addresses;
+    pub(super) mod api_server;
     pub(super) mod churn;
     pub(super) mod definitions;
     pub(super) mod failures;
@@ -25,8 +26,8 @@ use std::{
 };
 
 use k8s::{
-    addresses, churn, definitions, failures, install, l2smctl, main_job, measures, multus, nads,
-    order, overlay, trust,
+    addresses, api_server, churn, definitions, failures, install, l2smctl, main_job, measures,
+    multus, nads, order, overlay, trust,
 };
 use l2sm_tests::k8s::Kubernetes;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -71,6 +72,7 @@ const STORIES: &[(&str, Story)] = &[
     ("a_killed_operator_is_replaced_and_traffic_flows", failures::operator_killed),
     ("a_killed_agent_comes_back_and_traffic_flows", failures::agent_killed),
     ("a_kubelet_restarts_and_pods_stay_attached", failures::kubelet_restarted),
+    ("an_api_server_that_hangs_stops_no_traffic", api_server::hangs),
     ("a_node_that_is_removed_leaves_the_networks", failures::node_removed),
     ("a_component_gives_nodes_a_bpffs", install::component_mounts_bpffs),
     ("uninstalling_leaves_nothing", install::uninstalling_leaves_nothing),

@@ -1,7 +1,7 @@
 //! What fails, fails alone: traffic flows on, pods come and go.
 
 use std::{
-    fs, thread,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_secs(15);
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Pods `a` and `b` on two nodes, `10.60.0.1` and `10.60.0.2`.
-fn pair<'a>(cluster: &Kubernetes, namespace: &'a str) -> (PodRef<'a>, PodRef<'a>) {
+pub(super) fn pair<'a>(cluster: &Kubernetes, namespace: &'a str) -> (PodRef<'a>, PodRef<'a>) {
     cluster.namespace(namespace);
     let manifest = network("blue", r#"{"type": "vnet", "networkCIDR": "10.60.0.0/24"}"#)
         + &pod("a", "node1", r#"[{"name": "blue", "ips": ["10.60.0.1/24"]}]"#)
@@ -36,7 +36,7 @@ fn pair<'a>(cluster: &Kubernetes, namespace: &'a str) -> (PodRef<'a>, PodRef<'a>
 }
 
 /// A further pod starts and is reached: everything works again.
-fn another_joins(cluster: &Kubernetes, from: &PodRef<'_>) {
+pub(super) fn another_joins(cluster: &Kubernetes, from: &PodRef<'_>) {
     let namespace = from.namespace;
     let late = r#"[{"name": "blue", "ips": ["10.60.0.3/24"]}]"#;
     cluster.apply(namespace, &pod("late", "node2", late));
@@ -135,15 +135,7 @@ fn operator(cluster: &Kubernetes, identity: &str) -> Pid {
         pod["metadata"]["name"].as_str().is_some_and(|name| identity.starts_with(name))
     };
     let pod = pods.iter().find(is_it).expect("the holder is a pod");
-    let container = pod["status"]["containerStatuses"][0]["containerID"].as_str().expect("it runs");
-    let container = container.trim_start_matches("containerd://");
-    let node = cluster.nodes().iter().find(|node| pod["spec"]["nodeName"] == node.machine.name());
-    let processes = node.expect("a node").machine.processes_of("l2sm-operator").expect("it is up");
-    let holds = |process: &&Pid| {
-        let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
-        groups.contains(container)
-    };
-    *processes.iter().find(holds).expect("its process")
+    cluster.process_of(pod, "l2sm-operator")
 }
 
 pub(crate) fn agent_killed(cluster: &Kubernetes) {
