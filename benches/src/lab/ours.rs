@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use super::{
     POD_MTU, Route, Site, UNDERLAY_MTU, between,
-    netns::{Netns, Pod, own_prefix, run},
+    netns::{DIRECTORIES, Netns, Pod, own_prefix, run},
     node_address,
     plain::{address_nodes, nodes},
     wire,
@@ -35,6 +35,9 @@ const NETWORK: &str = "bench";
 const CONTROLLER: &str = "http://192.0.2.1:30808";
 /// Time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Daemons that run before the second node's agent: the controller, and the first node's.
+const BEFORE_SECOND_AGENT: usize = 2;
 
 /// The site, its programs, and what only it has.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Ours {
     pub(super) fn build() -> Result<Self> {
         let nodes = nodes("l2sm", UNDERLAY_MTU)?;
         address_nodes(&nodes)?;
-        let directory = tempfile::Builder::new().prefix(&own_prefix()).tempdir();
+        let directory = tempfile::Builder::new().prefix(&own_prefix()).tempdir_in(DIRECTORIES);
         let directory = directory.context("cannot make a directory")?;
         let mut daemons = Vec::new();
         for (node, number) in nodes.iter().zip(1..) {
@@ -147,7 +150,7 @@ impl Ours {
         let node = self.site.nodes.get(1).context("expected two nodes")?;
         let mode = if is_on { "native" } else { "off" };
         // Its links are pinned: forwarding goes on meanwhile.
-        drop(self.daemons.pop());
+        self.daemons.truncate(BEFORE_SECOND_AGENT);
         let home = self.directory.path().join("n2");
         self.daemons.push(start_agent(node, 2, &home, &["--xdp", mode])?);
         until(&format!("XDP {mode} on the second node"), || {
