@@ -42,13 +42,7 @@ pub fn run() -> Result<ExitCode> {
 fn run_items(args: &Args) -> Result<ExitCode> {
     leftovers::remove_earlier();
     let processors = Processors::allowed()?;
-    let (items, left_out) = plan::part(plan::choose(&args.only), processors);
-    for (item, why) in left_out {
-        say!("left out: {}: {why}", item.title());
-    }
-    if items.is_empty() {
-        bail!("nothing is left to measure");
-    }
+    let items = choose_items(&args.only, processors)?;
     let (rounds, machine) = (args.rounds(), Machine::here());
     announce(&items, rounds, &machine, processors);
     let (settings, changed) = Settings::arrange()?;
@@ -80,6 +74,18 @@ fn run_items(args: &Args) -> Result<ExitCode> {
     }
     let good = good && args.missed.is_none();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was asked for and can be measured here; says what cannot.
+fn choose_items(only: &[String], processors: Processors) -> Result<Vec<Item>> {
+    let (items, left_out) = plan::part(plan::choose(only), processors);
+    for (item, why) in left_out {
+        say!("left out: {}: {why}", item.title());
+    }
+    if items.is_empty() {
+        bail!("nothing is left to measure");
+    }
+    Ok(items)
 }
 
 fn announce(items: &[Item], rounds: usize, machine: &Machine, processors: Processors) {
