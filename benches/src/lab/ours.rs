@@ -2,9 +2,9 @@
 //! a network by `l2smctl apply`, pods by `l2smctl attach`.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     net::IpAddr,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -60,7 +60,10 @@ impl Ours {
     pub(super) fn build() -> Result<Self> {
         let nodes = nodes("l2sm", UNDERLAY_MTU)?;
         address_nodes(&nodes)?;
-        let directory = tempfile::Builder::new().prefix(&own_prefix()).tempdir_in(DIRECTORIES);
+        let directory = tempfile::Builder::new()
+            .prefix(&own_prefix())
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(DIRECTORIES);
         let directory = directory.context("cannot make a directory")?;
         let mut daemons = Vec::new();
         for (node, number) in nodes.iter().zip(1..) {
