@@ -88,7 +88,7 @@ Two pods on two nodes, in network namespaces of one machine, with the same load 
 - `bridge`: a bridge on each node with the underlay as a port: no tunnel.\n\
 - `kernel`: kernel bridge and vxlan at their best: static forwarding entries, no learning at any\n\
   port, `bridge-nf-call-*` off, IP addresses resolved beforehand, UDP checksums as they are by\n\
-  default (`udpcsum`).\n\
+  default (without them small packets take less CPU, and no more of them get through).\n\
 - `l2sm`: release builds of `l2sm-controller` and `l2sm-agent` with default features, pods attached\n\
   by `l2smctl attach`.\n\n\
 Clients run on the first CPU, servers on the second; ping-pong and connections run both ends on the\n\
