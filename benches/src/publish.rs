@@ -75,11 +75,11 @@ fn mitigations(machine: &Machine) -> String {
 }
 
 const SEGMENTS: &str = "\
-The target of `decap_skb_bytes` is out of reach of a stream that keeps a receiver busy where the\n\
-kernel has HZ below 1000. NAPI takes 64 packets at a time, and after a full 64 it hands up all that\n\
-GRO holds (`napi_gro_flush(n, HZ >= 1000)` in `net/core/dev.c`). A super-packet has room for 44 or\n\
-45 segments of 1,448 bytes, so that 64 of them become one of those and one of 20 or 19: about 46 kB\n\
-in the mean.\n\n";
+`decap_skb_bytes` depends on how polls fall. NAPI takes 64 packets at a time, and after a full 64 a\n\
+kernel with HZ below 1000 hands up all that GRO holds (`napi_gro_flush(n, HZ >= 1000)` in\n\
+`net/core/dev.c`). A super-packet has room for 44 or 45 segments of 1,448 bytes: a receiver that always\n\
+finds 64 gets one of those and one of 20 or 19, about 46 kB in the mean. The target of 55 kB takes\n\
+one that is not kept that busy.\n\n";
 
 const COMPARED: &str = "\
 Two pods on two nodes, in network namespaces of one machine, with the same load generator\n\
