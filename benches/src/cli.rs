@@ -1,10 +1,12 @@
-//! The command line: what is run, in which order, and what is printed.
+//! What is run, in which order, and what is printed.
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use clap::Parser as _;
 
 use crate::{
+    args::{Args, RESULTS},
     gates::{self, Judgement, Verdict},
     lab::{Lab, leftovers, owner::run_owned, settings::Settings},
     load::{Slot, processor::Processors},
@@ -13,9 +15,9 @@ use crate::{
     privilege,
     progress::Progress,
     publish,
-    results::{Results, Series},
+    results::{self, Results, Series},
     run::Runner,
-    say::say,
+    say::{briefly, say},
     table,
 };
 
@@ -23,50 +25,26 @@ use crate::{
 const ROUNDS: usize = 7;
 /// Rounds that a judgement takes at least.
 const ROUNDS_OF_A_CHECK: usize = 15;
-/// Where the results go.
-const RESULTS: &str = "target/bench/results.json";
 const SLOT: Slot = Slot { settle: Duration::from_millis(80), watch: Duration::from_millis(350) };
 
-/// Measure l2sm against the kernel's own bridge and vxlan, on this machine, in one run.
-#[derive(Debug, clap::Parser)]
-#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
-pub struct Args {
-    /// Measure only this; may be given several times
-    #[arg(long, value_name = "MEASURE")]
-    pub only: Vec<String>,
-    /// Rounds of each row [default: 7; with --check 15, and not fewer]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=999))]
-    pub rounds: Option<u16>,
-    /// Judge the results by the bars, and fail if one is not reached
-    #[arg(long)]
-    pub check: bool,
-    /// Write docs/performance.md and its plot
-    #[arg(long, conflicts_with = "only")]
-    pub publish: bool,
-}
-
-/// Runs the benchmark.
+/// Runs the benchmark as the command line says.
 ///
 /// # Errors
 /// Bad input, a missing privilege or feature, or traffic that fails.
-pub fn run(args: &Args) -> Result<ExitCode> {
-    let items = plan::choose(&args.only)?;
+pub fn run() -> Result<ExitCode> {
+    let args = Args::parse();
+    args.check_names()?;
     privilege::check()?;
-    run_owned(|| run_items(args, items))
+    results::remove(Path::new(RESULTS))?;
+    run_owned(|| run_items(&args))
 }
 
-fn run_items(args: &Args, items: Vec<Item>) -> Result<ExitCode> {
-    leftovers::remove_of_others();
+fn run_items(args: &Args) -> Result<ExitCode> {
+    leftovers::remove_earlier();
     let processors = Processors::allowed()?;
-    let (items, left_out) = plan::part(items, processors);
-    for (item, why) in left_out {
-        say!("left out: {}: {why}", item.title());
-    }
-    if items.is_empty() {
-        bail!("nothing is left to measure");
-    }
+    let items = choose_items(&args.only, processors)?;
     let (rounds, machine) = (args.rounds(), Machine::here());
-    announce(&items, rounds, &machine);
+    announce(&items, rounds, &machine, processors);
     let (settings, changed) = Settings::arrange()?;
     for line in changed {
         say!("{line}");
@@ -75,23 +53,46 @@ fn run_items(args: &Args, items: Vec<Item>) -> Result<ExitCode> {
     for line in settings.disturbed() {
         say!("warning: {line}");
     }
+    if series.is_empty() {
+        bail!("nothing could be measured: the lines above say why");
+    }
     let results = Results { rounds, machine, rows: series.iter().map(Series::row).collect() };
     table::print(&results.rows);
+    let judged = gates::judge(&series);
+    // Told before anything is written: a full disk costs the file, and not the verdict.
+    let good = !args.check || report(&judged, &args.only);
+    if let Some(missed) = &args.missed {
+        say!("before these rows: {missed}");
+    }
     results.write(Path::new(RESULTS))?;
     say!("written to {RESULTS}");
-    let judged = gates::judge(&series);
-    if args.publish && failed == 0 {
-        publish::publish(&results, &judged)?;
-    }
-    let good = !args.check || report(&judged, !args.only.is_empty());
     if failed > 0 {
         bail!("{failed} of {} rows could not be measured: the lines above say why", items.len());
     }
+    if args.publish {
+        publish::publish(&results, &judged)?;
+    }
+    let good = good && args.missed.is_none();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn announce(items: &[Item], rounds: usize, machine: &Machine) {
+/// What was asked for and can be measured here; says what cannot.
+fn choose_items(only: &[String], processors: Processors) -> Result<Vec<Item>> {
+    let (items, left_out) = plan::part(plan::choose(only), processors);
+    for (item, why) in left_out {
+        say!("left out: {}: {why}", item.title());
+    }
+    if items.is_empty() {
+        bail!("nothing is left to measure");
+    }
+    Ok(items)
+}
+
+fn announce(items: &[Item], rounds: usize, machine: &Machine, processors: Processors) {
     say!("{}, {} x {}, load {}", machine.kernel, machine.cpus, machine.cpu, machine.load);
+    if processors.second.is_none() {
+        say!("one CPU may be used: clients, servers and both nodes share it in every row");
+    }
     let time = spoken(plan::estimate(items, rounds, SLOT));
     say!("{} rows, {rounds} rounds, about {time}", items.len());
 }
@@ -99,7 +100,8 @@ fn announce(items: &[Item], rounds: usize, machine: &Machine) {
 impl Args {
     fn rounds(&self) -> usize {
         let rounds = self.rounds.map_or(ROUNDS, usize::from);
-        if self.check { rounds.max(ROUNDS_OF_A_CHECK) } else { rounds }
+        // A page tells verdicts too.
+        if self.check || self.publish { rounds.max(ROUNDS_OF_A_CHECK) } else { rounds }
     }
 }
 
@@ -107,15 +109,21 @@ impl Args {
 fn measure(items: &[Item], rounds: usize, processors: Processors) -> Result<(Vec<Series>, usize)> {
     let progress = Progress::to_stdout();
     let lab = items.iter().any(Item::needs_lab).then(|| Lab::build(&progress)).transpose();
-    let lab = lab.context("cannot make the lab")?;
+    let lab = lab.unwrap_or_else(|error| {
+        say!("left out: whatever needs pods: cannot make the lab: {}", briefly(&error));
+        None
+    });
+    let possible = |item: &&Item| lab.is_some() || !item.needs_lab();
+    let possible: Vec<Item> = items.iter().filter(possible).copied().collect();
+    let mut failed = items.len() - possible.len();
     let mut runner = Runner::new(lab, processors, SLOT)?;
-    let (mut series, mut failed) = (Vec::new(), 0);
-    for (item, number) in items.iter().zip(1..) {
-        let title = format!("[{number:2}/{}] {}", items.len(), item.title());
+    let mut series = Vec::new();
+    for (item, number) in possible.iter().zip(1..) {
+        let title = format!("[{number:2}/{}] {}", possible.len(), item.title());
         match runner.run(*item, rounds, &progress, &title) {
             Ok(yielded) => series.extend(yielded),
             Err(error) => {
-                say!("left out: {error:#}");
+                say!("left out: {}", briefly(&error));
                 failed += 1;
             }
         }
@@ -131,11 +139,33 @@ fn spoken(time: Duration) -> String {
 }
 
 /// Prints every gate; whether all passed. With `--only`, gates on other measures are not judged.
-fn report(judged: &[Judgement], only: bool) -> bool {
-    let looked_at = |judged: &&Judgement| !only || judged.verdict != Verdict::NotMeasured;
+fn report(judged: &[Judgement], only: &[String]) -> bool {
+    let looked_at = |judged: &&Judgement| only.is_empty() || judged.verdict != Verdict::NotMeasured;
     let judged: Vec<_> = judged.iter().filter(looked_at).collect();
+    if judged.is_empty() {
+        say!("--check: no bar is about {}: nothing is judged", only.join(", "));
+    }
     for judgement in &judged {
         say!("{judgement}");
     }
     judged.iter().all(|judged| matches!(judged.verdict, Verdict::Pass { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds(arguments: &[&str]) -> usize {
+        Args::parse_from(["bench"].iter().chain(arguments)).rounds()
+    }
+
+    #[test]
+    fn what_is_judged_or_published_has_rounds_enough_for_a_verdict() {
+        assert_eq!(rounds(&[]), 7);
+        assert_eq!(rounds(&["--rounds", "3"]), 3);
+        assert_eq!(rounds(&["--check"]), 15);
+        assert_eq!(rounds(&["--publish"]), 15);
+        assert_eq!(rounds(&["--publish", "--rounds", "3"]), 15);
+        assert_eq!(rounds(&["--check", "--rounds", "31"]), 31);
+    }
 }

@@ -65,9 +65,25 @@ pub struct Lab {
     bare: Site,
     /// Ours.
     pub ours: ours::Ours,
-    is_wire: Option<bool>,
-    is_filtered: bool,
-    is_early: bool,
+    is_wire: Switch,
+    is_filtered: Switch,
+    is_early: Switch,
+}
+
+/// What was last switched on or off; `None`: nothing yet, or it failed half-way.
+#[derive(Debug, Default)]
+struct Switch(Option<bool>);
+
+impl Switch {
+    /// Has `act` do it, unless it is so already.
+    fn set(&mut self, is_on: bool, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.0 != Some(is_on) {
+            self.0 = None;
+            act()?;
+            self.0 = Some(is_on);
+        }
+        Ok(())
+    }
 }
 
 impl Lab {
@@ -88,9 +104,9 @@ impl Lab {
             kernel,
             bare,
             ours,
-            is_wire: None,
-            is_filtered: false,
-            is_early: false,
+            is_wire: Switch::default(),
+            is_filtered: Switch(Some(false)),
+            is_early: Switch(Some(false)),
         })
     }
 
@@ -112,13 +128,10 @@ impl Lab {
     /// # Errors
     /// `nft` refuses.
     pub fn set_filter(&mut self, is_on: bool) -> Result<()> {
-        if self.is_filtered != is_on {
-            for node in self.kernel.nodes.iter().chain(&self.ours.site.nodes) {
-                firewall::set(node, is_on)?;
-            }
-            self.is_filtered = is_on;
-        }
-        Ok(())
+        self.is_filtered.set(is_on, || {
+            let mut nodes = self.kernel.nodes.iter().chain(&self.ours.site.nodes);
+            nodes.try_for_each(|node| firewall::set(node, is_on))
+        })
     }
 
     /// Has our second node drop tunnel packets by XDP, or not.
@@ -126,13 +139,12 @@ impl Lab {
     /// # Errors
     /// The agent does not start, or the device does not take XDP.
     pub fn set_early(&mut self, is_on: bool) -> Result<()> {
-        if self.is_early != is_on {
-            self.ours.set_xdp(is_on)?;
-            self.is_early = is_on;
+        let Self { is_early, is_wire, ours, .. } = self;
+        is_early.set(is_on, || {
             // A veth with XDP gives up offloads.
-            self.is_wire = None;
-        }
-        Ok(())
+            *is_wire = Switch::default();
+            ours.set_xdp(is_on)
+        })
     }
 
     /// UDP port at which a variant's nodes take tunnel packets.
@@ -149,16 +161,14 @@ impl Lab {
     /// # Errors
     /// `ethtool` refuses.
     pub fn set_wire(&mut self, is_wire: bool) -> Result<()> {
-        if self.is_wire == Some(is_wire) {
-            return Ok(());
-        }
-        for site in [&self.veth, &self.bridge, &self.kernel, &self.ours.site] {
-            for end in &site.wire {
-                end.set(site, is_wire).with_context(|| "cannot set offloads".to_owned())?;
+        self.is_wire.set(is_wire, || {
+            for site in [&self.veth, &self.bridge, &self.kernel, &self.bare, &self.ours.site] {
+                for end in &site.wire {
+                    end.set(site, is_wire).context("cannot set offloads")?;
+                }
             }
-        }
-        self.is_wire = Some(is_wire);
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -229,4 +239,32 @@ fn introduce(pods: &[&Pod]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Switch;
+
+    #[test]
+    fn what_failed_half_way_is_done_again_whatever_is_asked_for() {
+        let mut switch = Switch(Some(false));
+        assert!(switch.set(true, || anyhow::bail!("the second node does not")).is_err());
+        for is_on in [false, true] {
+            let mut acted = false;
+            switch
+                .set(is_on, || {
+                    acted = true;
+                    Ok(())
+                })
+                .unwrap();
+            assert!(acted, "{is_on}");
+        }
+    }
+
+    #[test]
+    fn what_is_so_already_is_left_alone() {
+        let mut switch = Switch::default();
+        switch.set(true, || Ok(())).unwrap();
+        switch.set(true, || anyhow::bail!("again")).unwrap();
+    }
 }

@@ -4,6 +4,7 @@
 //! is measured; [`run`] does it in interleaved rounds; [`stats`], [`results`] and [`gates`] say what
 //! came out.
 
+mod args;
 pub mod cli;
 pub mod gates;
 pub mod lab;

@@ -1,6 +1,6 @@
 //! Where it was measured.
 
-use std::{fs, thread};
+use std::{collections::BTreeMap, fs, path::Path, thread};
 
 use serde::Serialize;
 
@@ -19,6 +19,9 @@ pub struct Machine {
     pub build: String,
     /// How TCP shares a wire here (`net.ipv4.tcp_congestion_control`), and so in the pods.
     pub congestion_control: String,
+    /// What the kernel does against faults of this processor, by the fault
+    /// (`/sys/devices/system/cpu/vulnerabilities`); those that it does not have are left out.
+    pub mitigations: BTreeMap<String, String>,
     /// Load average of the last minute when the run began: others that used the machine.
     pub load: f64,
 }
@@ -41,7 +44,35 @@ impl Machine {
             memory_mib: memory.unwrap_or_default() / 1024,
             build: read("/proc/sys/kernel/version"),
             congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control"),
+            mitigations: mitigations(Path::new("/sys/devices/system/cpu/vulnerabilities")),
             load: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default(),
         }
+    }
+}
+
+/// What a directory with a file for each fault says of those that are there.
+fn mitigations(directory: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let said = entries.filter_map(|entry| {
+        let text = fs::read_to_string(entry.path()).ok()?.trim().to_owned();
+        Some((entry.file_name().into_string().ok()?, text))
+    });
+    said.filter(|(_, text)| text != "Not affected").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_that_the_processor_does_not_have_are_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in
+            [("meltdown", "Not affected\n"), ("retbleed", "Mitigation: untrained\n")]
+        {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        let expected = [("retbleed".to_owned(), "Mitigation: untrained".to_owned())];
+        assert_eq!(mitigations(directory.path()), BTreeMap::from(expected));
     }
 }

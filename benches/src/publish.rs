@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     gates::Judgement,
+    machine::Machine,
     measure::Better,
     results::{ResultRow, Results},
     table::figure,
@@ -40,18 +41,20 @@ fn page(results: &Results, judged: &[Judgement]) -> String {
          ## What is compared\n\n{COMPARED}\n\
          ## Where\n\n\
          Kernel {} ({}), {} x {}, {} MiB of memory, TCP with {}, load average {:.1} when the\n\
-         run began.\n\
+         run began. Faults of the processor, and what the kernel does about them: {}.\n\
          {} interleaved rounds of each row.\n\n\
          ## Results\n\n\
-         Medians; the ratio is ours to the kernel's, with the 95 % interval of the ratios of the\n\
-         rounds (bootstrap). A dash: not measured, or there is no such thing.\n\n\
+         Medians; the ratio is that of our median to the kernel's. The interval (95 %, bootstrap) is of\n\
+         the ratios of the rounds, in which what slows both down does not show: a ratio of medians may\n\
+         lie outside it. A dash: not measured, or there is no such thing.\n\n\
          | measure | unit | better | veth | bridge | kernel | l2sm | ratio | interval |\n\
          |---|---|---|---:|---:|---:|---:|---:|---|\n{rows}\n\
          ## Bars\n\n\
-         A gate fails only if the whole interval is on the wrong side. What `encap_ns + decap_ns` is made of\n\
+         Seen: the median of the ratios of the rounds. A gate fails only if the whole interval is on the\n\
+         wrong side; a target is reached where the median is on the right one. What `encap_ns + decap_ns` is made of\n\
          and what was tried: [ADR 7](adr/0007-packets-in-words.md).\n\n\
          | measure | seen | interval | gate | target | verdict |\n\
-         |---|---:|---|---:|---:|---|\n{bars}\n\
+         |---|---:|---|---:|---:|---|\n{bars}\n{SEGMENTS}\
          ## How to repeat it\n\n{REPEATED}",
         machine.kernel,
         machine.build,
@@ -60,17 +63,32 @@ fn page(results: &Results, judged: &[Judgement]) -> String {
         machine.memory_mib,
         machine.congestion_control,
         machine.load,
+        mitigations(machine),
         results.rounds,
     )
 }
+
+fn mitigations(machine: &Machine) -> String {
+    let all = machine.mitigations.iter().map(|(fault, what)| format!("`{fault}`: {what}"));
+    let all: Vec<_> = all.collect();
+    if all.is_empty() { "none known".to_owned() } else { all.join("; ") }
+}
+
+const SEGMENTS: &str = "\
+`decap_skb_bytes` depends on how polls fall. NAPI takes 64 packets at a time, and after a full 64 a\n\
+kernel with HZ below 1000 hands up all that GRO holds (`napi_gro_flush(n, HZ >= 1000)` in\n\
+`net/core/dev.c`). A super-packet has room for 44 or 45 segments of 1,448 bytes: a receiver that always\n\
+finds 64 gets one of those and one of 20 or 19, about 46 kB in the mean. The target of 55 kB takes\n\
+one that is not kept that busy.\n\n";
 
 const COMPARED: &str = "\
 Two pods on two nodes, in network namespaces of one machine, with the same load generator\n\
 (`benches/`). The nodes are joined by a veth pair with an MTU of 1600; pods have 1500.\n\n\
 - `veth`: the pods joined by one veth pair: the limit.\n\
 - `bridge`: a bridge on each node with the underlay as a port: no tunnel.\n\
-- `kernel`: kernel bridge and vxlan at their best: static forwarding entries, no learning,\n\
-  `bridge-nf-call-*` off, IP addresses resolved beforehand.\n\
+- `kernel`: kernel bridge and vxlan at their best: static forwarding entries, no learning at any\n\
+  port, `bridge-nf-call-*` off, IP addresses resolved beforehand, UDP checksums as they are by\n\
+  default (without them small packets take less CPU, and no more of them get through).\n\
 - `l2sm`: release builds of `l2sm-controller` and `l2sm-agent` with default features, pods attached\n\
   by `l2smctl attach`.\n\n\
 Clients run on the first CPU, servers on the second; ping-pong and connections run both ends on the\n\
@@ -80,13 +98,16 @@ alike.\n\n\
 \"Super-packets\": the veth carries what TCP makes, up to 64 kB at a time. \"Wire-like\": the sending\n\
 kernel segments and the receiving one aggregates, as with a NIC without tunnel offloads. The\n\
 `fwd_` rows go to a port that is marked as a forwarder, whose aggregated TCP takes the way through\n\
-the kernel's vxlan device. `foreign_pps` compares UDP between two nodes without us and with our\n\
-programs on the underlay. `ct_` rows: nodes that track connections and have 100 services in nftables.\n\
+the kernel's vxlan device. `foreign_pps` and `foreign_tcp` compare UDP and TCP between two nodes\n\
+without us and with our programs on the underlay. `ct_` rows: nodes that track connections and have 100 services in nftables.\n\
 `attack_` rows: ping-pong while the server's node gets tunnel packets of an unknown VNI; with `xdp`\n\
 in their names: the server's node drops by XDP in the driver. Rows in `ns`: programs run on a\n\
 64-byte frame by `BPF_PROG_TEST_RUN`, minus an empty program (`empty_ns`), with FDBs of 10, 1,000\n\
 and 100,000: `local` from pod to pod, `tunnel` out of the slow path into a pod, `refused` a tunnel\n\
-packet of an unknown network, `foreign` what is not ours; `room_ns` is one `bpf_skb_adjust_room`.\n\n\
+packet of an unknown network, `foreign` what is not ours, `own_tx` what a pod sent as it leaves by\n\
+the underlay; `room_ns` is one `bpf_skb_adjust_room`. `flood` rows are the sender's half: a copy made,\n\
+encapsulated and handed to a device, for each of 8 to 1,024 receivers; what receivers do with it is\n\
+not in them.\n\n\
 No physical NIC was measured.\n\n";
 
 const REPEATED: &str = "\
@@ -138,9 +159,7 @@ fn bar(judged: &Judgement) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        gates::judge, machine::Machine, measure::lower, results::Series, variant::Variant,
-    };
+    use crate::{gates::judge, measure::lower, results::Series, variant::Variant};
 
     #[test]
     fn the_page_has_the_figures_the_machine_and_the_verdicts() {
@@ -148,7 +167,9 @@ mod tests {
         series.push(Variant::Kernel, Some(10.0));
         series.push(Variant::L2sm, Some(8.0));
         let rows = vec![series.row()];
-        let results = Results { rounds: 1, machine: Machine::here(), rows };
+        let fault = ("retbleed".to_owned(), "Mitigation: untrained".to_owned());
+        let machine = Machine { mitigations: [fault].into(), ..Machine::here() };
+        let results = Results { rounds: 1, machine, rows };
         let text = page(&results, &judge(&[series]));
         let row =
             "| `pingpong_p50` | us | lower | - | - | 10.00 | 8.000 | 0.800 | 0.800 to 0.800 |";
@@ -158,5 +179,6 @@ mod tests {
         );
         assert!(text.contains("| `udp64_pps` | - | - | >= 1.5 | 1.7 | NOT MEASURED |"), "{text}");
         assert!(text.contains(&results.machine.kernel));
+        assert!(text.contains("`retbleed`: Mitigation: untrained"), "{text}");
     }
 }

@@ -1,6 +1,12 @@
 //! What came out: medians and intervals, and `target/bench/results.json`.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    io::{ErrorKind, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -112,15 +118,33 @@ pub struct Results {
 }
 
 impl Results {
-    /// Writes the file, and the directory that it is in.
+    /// Writes the file whole, or not at all, and the directory that it is in.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let parent = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-        let text = serde_json::to_string_pretty(self)?;
-        fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        let failed = || format!("cannot write {}", path.display());
+        let mut file = tempfile::NamedTempFile::new_in(parent).with_context(failed)?;
+        file.write_all(text.as_bytes()).with_context(failed)?;
+        // As any other file: a temporary one is its owner's alone.
+        file.as_file().set_permissions(Permissions::from_mode(0o644)).with_context(failed)?;
+        file.persist(path).map(drop).with_context(failed)
+    }
+}
+
+/// Removes the figures of an earlier run: nobody is to take them for those of this one.
+///
+/// # Errors
+/// They are there, and stay.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

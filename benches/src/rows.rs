@@ -169,12 +169,23 @@ pub const ROWS: &[Row] = &[
         ],
         16 << 10,
     ),
-    row("connect, request, close", &[higher("tcp_crr", "1/s")], Traffic::Connections),
+    row(
+        "connect, request, close",
+        &[higher("tcp_crr", "1/s"), lower("tcp_crr_cpu", "ns")],
+        Traffic::Connections,
+    ),
     on_route(
         Route::Underlay,
         Row {
             variants: &variant::PAIR,
             ..row("foreign UDP on the underlay", &[higher("foreign_pps", "1/s")], datagrams(1))
+        },
+    ),
+    on_route(
+        Route::Underlay,
+        Row {
+            variants: &variant::PAIR,
+            ..row("foreign TCP on the underlay", &[higher("foreign_tcp", "Gbit/s")], BULK)
         },
     ),
     forwarded(row(
@@ -191,6 +202,11 @@ pub const ROWS: &[Row] = &[
         "to a forwarder: TCP 1 stream, wire-like",
         &[higher("fwd_tcp1_wire", "Gbit/s")],
         BULK,
+    ))),
+    forwarded(on_wire(row(
+        "to a forwarder: TCP 4 streams, wire-like",
+        &[higher("fwd_tcp4_wire", "Gbit/s")],
+        FOUR,
     ))),
     forwarded(messages(
         "to a forwarder: TCP 3 kB messages, wire-like",
@@ -224,6 +240,15 @@ pub const ROWS: &[Row] = &[
             lower("pingpong_load_p999", "us"),
         ],
         Traffic::PingPong { together: true, beside: Beside::Load },
+    ),
+    row(
+        "ping-pong beside 50 % load, two CPUs",
+        &[
+            lower("pingpong_xcpu_load_p50", "us"),
+            lower("pingpong_xcpu_load_p99", "us"),
+            lower("pingpong_xcpu_load_p999", "us"),
+        ],
+        Traffic::PingPong { together: false, beside: Beside::Load },
     ),
     row(
         "UDP 64 B, 16 flows",

@@ -2,17 +2,22 @@
 
 use std::{
     fs,
-    path::Path,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::Value;
+
+/// Where results go.
+const RESULTS: &str = "target/bench/results.json";
 
 /// The benchmark, in a directory of its own.
 fn bench(directory: &Path, arguments: &[&str]) -> Command {
@@ -24,10 +29,16 @@ fn bench(directory: &Path, arguments: &[&str]) -> Command {
 /// What is there of the run of a process: namespaces, pins, directories.
 fn things_of(pid: u32) -> Vec<String> {
     let prefix = format!("l2sm-bench-{pid}-");
-    let parents = ["/run/netns".into(), "/sys/fs/bpf".into(), std::env::temp_dir()];
-    let parents = parents.map(fs::read_dir).into_iter().flatten();
+    let parents = ["/run/netns", "/sys/fs/bpf", "/run"].map(fs::read_dir).into_iter().flatten();
     let names = parents.flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.filter(|name| name.starts_with(&prefix)).collect()
+}
+
+/// Directories of the run of a process.
+fn directories_of(pid: u32) -> Vec<PathBuf> {
+    let prefix = format!("/run/l2sm-bench-{pid}-");
+    let entries = fs::read_dir("/run").into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.to_string_lossy().starts_with(&prefix)).collect()
 }
 
 #[test]
@@ -41,7 +52,7 @@ fn a_row_is_measured_written_down_and_nothing_is_left() {
 
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
-    let results = fs::read(directory.path().join("target/bench/results.json")).unwrap();
+    let results = fs::read(directory.path().join(RESULTS)).unwrap();
     let results: Value = serde_json::from_slice(&results).unwrap();
     assert_eq!(results["rounds"], 1);
     let names: Vec<_> =
@@ -57,8 +68,11 @@ fn a_row_is_measured_written_down_and_nothing_is_left() {
 fn an_interrupted_run_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--only", "udp64_pps", "--rounds", "500"];
+    let results = directory.path().join(RESULTS);
+    fs::create_dir_all(results.parent().unwrap()).unwrap();
+    fs::write(&results, "of an earlier run").unwrap();
     // While it makes the one after these, and once while it measures.
-    for things in [1, 3, 6, 9, 12, 13] {
+    for things in [1, 5, 12, 18, 22, 26] {
         let mut child = bench(directory.path(), &arguments).stdout(Stdio::null()).spawn().unwrap();
         let pid = child.id();
         until("it has made so many", || things_of(pid).len() >= things);
@@ -68,6 +82,7 @@ fn an_interrupted_run_leaves_nothing() {
         let status = wait(&mut child);
         assert_eq!(status.code(), Some(128 + 2), "with {things}");
         assert_eq!(things_of(pid), [""; 0], "with {things}");
+        assert!(!results.exists(), "figures of an earlier run are still there");
     }
 }
 
@@ -77,16 +92,83 @@ fn what_a_killed_run_left_is_removed_by_the_next() {
     let arguments = ["--only", "udp64_pps", "--rounds", "500"];
     let mut child = bench(directory.path(), &arguments).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id();
-    until("it has made its namespaces", || things_of(pid).len() > 10);
+    until("it has made its directory", || !directories_of(pid).is_empty());
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!things_of(pid).is_empty(), "SIGKILL leaves no time to remove anything");
+    let modes = directories_of(pid).into_iter().map(|path| fs::metadata(path).unwrap().mode());
+    let modes: Vec<_> = modes.map(|mode| mode & 0o777).collect();
+    assert_eq!(modes, [0o700], "a directory that nobody but root reads or writes");
 
     let output =
         bench(directory.path(), &["--only", "encap_ns", "--rounds", "1"]).output().unwrap();
 
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(things_of(pid), [""; 0]);
+}
+
+#[test]
+fn a_full_disk_costs_the_file_and_not_the_verdict() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("target");
+    fs::create_dir(&target).unwrap();
+    mount(Some("tmpfs"), &target, Some("tmpfs"), MsFlags::empty(), Some("size=4k")).unwrap();
+    let output = bench(directory.path(), &["--only", "encap_ns", "--check"]).output();
+    let left = target.join("bench/results.json").exists();
+    umount2(&target, MntFlags::MNT_DETACH).unwrap();
+
+    let output = output.unwrap();
+    let (text, error) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("encap_ns + decap_ns"), "{text}");
+    assert!(text.contains("gate <= 120, target 90: "), "{text}");
+    assert!(
+        error.starts_with("error: cannot write target/bench/results.json: No space"),
+        "{error}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!left, "half of a file");
+}
+
+#[test]
+fn where_no_pods_can_be_made_the_rest_is_measured_and_the_run_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    // Alone in its directory: the programs of the lab are not beside it.
+    let program = directory.path().join("l2sm-bench");
+    fs::copy(env!("CARGO_BIN_EXE_l2sm-bench"), &program).unwrap();
+    let arguments = ["--only", "pingpong_p50", "--only", "encap_ns", "--rounds", "1"];
+    let mut command = Command::new(program);
+    let output = command.args(arguments).current_dir(directory.path()).output().unwrap();
+
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.starts_with("left out: ")).unwrap();
+    assert!(
+        line.contains("needs pods: cannot make the lab: l2sm-controller is not built"),
+        "{line}"
+    );
+    let results: Value =
+        serde_json::from_slice(&fs::read(directory.path().join(RESULTS)).unwrap()).unwrap();
+    assert_eq!(results["rows"][0]["measure"], "encap_ns");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.starts_with("error: 1 of 2 rows could not be measured"), "{error}");
+}
+
+#[test]
+fn what_was_missed_before_the_rows_is_told_after_them_and_fails_the_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--only", "flood8_copy_ns", "--check", "--missed", "CNI ADD, p50"];
+    let output = bench(directory.path(), &arguments).output().unwrap();
+
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = text.lines().rev().take(3).collect();
+    let expected = [
+        "written to target/bench/results.json",
+        "before these rows: CNI ADD, p50",
+        "--check: no bar is about flood8_copy_ns: nothing is judged",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use std::{env, fs, time::Duration};
 
-use crate::netns::run;
-
 /// Prints one figure.
 pub fn say(what: &str, figure: &str) {
     println!("measured: {what}: {figure}");
@@ -26,13 +24,6 @@ pub fn percentile(times: &[Duration], percent: usize) -> Duration {
     sorted.sort();
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted[rank - 1]
-}
-
-/// Has the calling thread, and what it starts from now on, run before all others: what is measured
-/// is not what else the machine does.
-pub fn run_first() {
-    let thread = nix::unistd::gettid().to_string();
-    run("chrt", &["--rr", "--pid", "1", &thread]);
 }
 
 /// Runnable tasks over the last minute: who judges a time should know.

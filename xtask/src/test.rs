@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     setup::run()?;
     let summary = workspace::target_file("test-summary.txt")?;
-    remove(&summary)?;
+    workspace::remove(&summary)?;
     build::run(&build::Args { release: false })?;
     if !command::show(command::cargo().args(["test", "--workspace", "--no-run"]))? {
         bail!("the tests do not build: the compiler's messages are above");
@@ -139,7 +139,7 @@ fn suite(filter: &[String]) -> Result<Report> {
 }
 
 /// Runs cargo and gives `see` each line of its output as it comes. Whether cargo succeeded.
-fn watch(mut cargo: Command, mut see: impl FnMut(&str)) -> Result<bool> {
+pub(crate) fn watch(mut cargo: Command, mut see: impl FnMut(&str)) -> Result<bool> {
     if io::stdout().is_terminal() {
         cargo.env("CARGO_TERM_COLOR", "always");
     }
@@ -159,16 +159,6 @@ fn watch(mut cargo: Command, mut see: impl FnMut(&str)) -> Result<bool> {
 
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))
-}
-
-/// Removes a file, which need not exist.
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 #[cfg(test)]

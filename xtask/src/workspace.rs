@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -30,6 +31,16 @@ fn root() -> Option<PathBuf> {
 pub(crate) fn target_file(name: &str) -> Result<PathBuf> {
     fs::create_dir_all(TARGET).with_context(|| format!("cannot make {TARGET}"))?;
     Ok(Path::new(TARGET).join(name))
+}
+
+/// Removes a file, which need not exist.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The toolchain that `rust-toolchain.toml` pins.

@@ -12,7 +12,9 @@ const SERVICES: u8 = 100;
 
 /// Gives a node its rules, or takes them away.
 pub(super) fn set(node: &Netns, is_on: bool) -> Result<()> {
-    let text = if is_on { rules() } else { "delete table ip l2sm-bench\n".to_owned() };
+    // Whatever is there, and be it nothing, goes first.
+    let empty = "table ip l2sm-bench\ndelete table ip l2sm-bench\n";
+    let text = if is_on { empty.to_owned() + &rules() } else { empty.to_owned() };
     let mut command = node.command("nft");
     let child = command.args(["-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.context("cannot run nft")?;

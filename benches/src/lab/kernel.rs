@@ -26,24 +26,33 @@ pub(super) fn build() -> Result<Site> {
         ))?;
     }
     let site = behind_bridges("kernel", nodes, "vx0")?;
-    for node in &site.nodes {
-        node.ip("link set vx0 type bridge_slave learning off")?;
-    }
     introduce_all(&site)?;
     let [a, b] = &site.nodes[..] else { anyhow::bail!("expected two nodes") };
     let neighbor = site.neighbor.as_ref().context("expected a neighbor")?;
+    for (node, pod, port) in [(a, &site.client, "p1"), (b, &site.server, "p2"), (a, neighbor, "p3")]
+    {
+        plug(node, pod, port)?;
+    }
     place(a, &site.server, 2)?;
     place(b, &site.client, 1)?;
     place(b, neighbor, 1)?;
     Ok(site)
 }
 
+/// Tells a node at which port of its bridge a pod is.
+fn plug(node: &Netns, pod: &Pod, port: &str) -> Result<()> {
+    let mac = pod.netns.mac(&pod.device)?;
+    node.run_program("bridge", &["fdb", "replace", &mac, "dev", port, "master", "static"])?;
+    node.ip(&format!("link set {port} type bridge_slave learning off")).map(drop)
+}
+
 /// Tells a node that a pod is behind another node.
 fn place(node: &Netns, pod: &Pod, at: u8) -> Result<()> {
     let mac = pod.netns.mac(&pod.device)?;
     let remote = node_address(at).to_string();
-    let bridge = |arguments: &[&str]| node.run_program("bridge", arguments);
-    bridge(&["fdb", "replace", &mac, "dev", "vx0", "dst", &remote, "self", "static"])?;
-    bridge(&["fdb", "replace", &mac, "dev", "vx0", "master", "static"])?;
-    Ok(())
+    node.run_program(
+        "bridge",
+        &["fdb", "replace", &mac, "dev", "vx0", "dst", &remote, "self", "static"],
+    )?;
+    plug(node, pod, "vx0")
 }

@@ -1,20 +1,17 @@
 //! What a run leaves behind: of this one when it ends in whatever way, of earlier ones that were killed.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process,
-};
+use std::{fs, path::Path, process};
 
 use super::{
-    netns::{PREFIX, run},
+    netns::{DIRECTORIES, PREFIX, run},
     owner::owner,
     settings,
 };
 
-/// Removes namespaces, pins and directories of runs whose process is gone, and sets back what they set.
-pub fn remove_of_others() {
-    remove(|owner| !Path::new(&format!("/proc/{owner}")).exists());
+/// Removes namespaces, pins and directories of runs whose process is gone, and sets back what they set. Before this
+/// run makes anything: what has its own number is of an earlier process that had it.
+pub fn remove_earlier() {
+    remove(|of| of == owner() || !Path::new(&format!("/proc/{of}")).exists());
 }
 
 /// Removes those of this run. Complete only when all of its processes have ended: one at work goes on making things.
@@ -28,8 +25,8 @@ fn remove(is_gone: impl Fn(u32) -> bool) {
     for name in entries(Path::new("/run/netns")).into_iter().filter(|name| owned(name, &is_gone)) {
         drop(run(process::Command::new("ip").args(["netns", "delete", &name])));
     }
-    for parent in [PathBuf::from("/sys/fs/bpf"), env::temp_dir()] {
-        for name in entries(&parent).into_iter().filter(|name| owned(name, &is_gone)) {
+    for parent in ["/sys/fs/bpf", DIRECTORIES].map(Path::new) {
+        for name in entries(parent).into_iter().filter(|name| owned(name, &is_gone)) {
             settings::restore(&parent.join(&name));
             drop(fs::remove_dir_all(parent.join(name)));
         }

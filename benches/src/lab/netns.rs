@@ -16,6 +16,9 @@ use super::owner::owner;
 
 /// What the names of all of them begin with.
 pub const PREFIX: &str = "l2sm-bench-";
+/// Where the directories of a run are. Only root makes anything there, so that what is found under
+/// our names is ours: what a killed run left is read, and written to `/proc/sys`.
+pub const DIRECTORIES: &str = "/run";
 
 /// A network namespace, deleted when dropped.
 #[derive(Debug)]

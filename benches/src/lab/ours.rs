@@ -2,9 +2,9 @@
 //! a network by `l2smctl apply`, pods by `l2smctl attach`.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     net::IpAddr,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use super::{
     POD_MTU, Route, Site, UNDERLAY_MTU, between,
-    netns::{Netns, Pod, own_prefix, run},
+    netns::{DIRECTORIES, Netns, Pod, own_prefix, run},
     node_address,
     plain::{address_nodes, nodes},
     wire,
@@ -35,6 +35,9 @@ const NETWORK: &str = "bench";
 const CONTROLLER: &str = "http://192.0.2.1:30808";
 /// Time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Daemons that run before the second node's agent: the controller, and the first node's.
+const BEFORE_SECOND_AGENT: usize = 2;
 
 /// The site, its programs, and what only it has.
 #[derive(Debug)]
@@ -57,7 +60,10 @@ impl Ours {
     pub(super) fn build() -> Result<Self> {
         let nodes = nodes("l2sm", UNDERLAY_MTU)?;
         address_nodes(&nodes)?;
-        let directory = tempfile::Builder::new().prefix(&own_prefix()).tempdir();
+        let directory = tempfile::Builder::new()
+            .prefix(&own_prefix())
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(DIRECTORIES);
         let directory = directory.context("cannot make a directory")?;
         let mut daemons = Vec::new();
         for (node, number) in nodes.iter().zip(1..) {
@@ -147,7 +153,7 @@ impl Ours {
         let node = self.site.nodes.get(1).context("expected two nodes")?;
         let mode = if is_on { "native" } else { "off" };
         // Its links are pinned: forwarding goes on meanwhile.
-        drop(self.daemons.pop());
+        self.daemons.truncate(BEFORE_SECOND_AGENT);
         let home = self.directory.path().join("n2");
         self.daemons.push(start_agent(node, 2, &home, &["--xdp", mode])?);
         until(&format!("XDP {mode} on the second node"), || {

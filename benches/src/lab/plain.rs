@@ -32,7 +32,8 @@ pub(super) fn nodes_alone() -> Result<Site> {
     let nodes = nodes("bare", UNDERLAY_MTU)?;
     address_nodes(&nodes)?;
     let (client, server) = (plain_pod("bare-c", 1)?, plain_pod("bare-d", 2)?);
-    Ok(Site { nodes, client, server, neighbor: None, wire: Vec::new() })
+    let wire = vec![wire::End::Node(0), wire::End::Node(1)];
+    Ok(Site { nodes, client, server, neighbor: None, wire })
 }
 
 /// Two namespaces joined by `ul0`.

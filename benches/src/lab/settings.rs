@@ -2,18 +2,22 @@
 //! they should be for the run, and as they were after it.
 
 use std::{
-    env, fs,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
-use super::netns::own_prefix;
+use super::netns::{DIRECTORIES, own_prefix};
 
+/// Whether programs become instructions of the processor.
+const JIT: &str = "net/core/bpf_jit_enable";
 /// A setting, what it should be, and what it does otherwise.
 const WANTED: [(&str, &str, &str); 3] = [
     ("kernel/bpf_stats_enabled", "0", "takes the time of each run of a program"),
-    ("net/core/bpf_jit_enable", "1", "interprets programs"),
+    (JIT, "1", "interprets programs"),
     ("net/core/bpf_jit_harden", "0", "hides constants in programs"),
 ];
 /// End of the name of the directory that holds the values before, a file for each setting changed: the
@@ -22,7 +26,11 @@ const BEFORE: &str = "settings";
 
 /// Keeps the settings until it is dropped.
 #[derive(Debug)]
-pub struct Settings(PathBuf);
+pub struct Settings {
+    directory: PathBuf,
+    /// Whether this run has made the directory.
+    is_made: bool,
+}
 
 impl Settings {
     /// Sets what is not as it should be; a line for each.
@@ -30,8 +38,14 @@ impl Settings {
     /// # Errors
     /// A setting cannot be written, or its value not be kept.
     pub fn arrange() -> Result<(Self, Vec<String>)> {
-        let settings = Self(env::temp_dir().join(own_prefix() + BEFORE));
+        let directory = Path::new(DIRECTORIES).join(own_prefix() + BEFORE);
+        let mut settings = Self { directory, is_made: false };
         let mut lines = Vec::new();
+        if read(JIT).is_none() {
+            lines.push(format!(
+                "there is no {JIT}: this kernel has no JIT, and interprets programs"
+            ));
+        }
         for (name, wanted, why) in WANTED {
             let Some(value) = read(name).filter(|value| value != wanted) else { continue };
             settings.keep(name, &value)?;
@@ -41,12 +55,24 @@ impl Settings {
         Ok((settings, lines))
     }
 
-    fn keep(&self, name: &str, value: &str) -> Result<()> {
-        let file = self.0.join(name);
-        let parent = file.parent().context("a setting has a directory")?;
-        fs::create_dir_all(parent).and_then(|()| fs::write(&file, value)).with_context(|| {
+    fn keep(&mut self, name: &str, value: &str) -> Result<()> {
+        let file = self.directory.join(name);
+        let kept = self.make().and_then(|()| {
+            fs::create_dir_all(file.parent().unwrap_or(&self.directory))?;
+            fs::write(&file, value)
+        });
+        kept.with_context(|| {
             format!("cannot keep what {name} was in {}: nothing is changed", file.display())
         })
+    }
+
+    /// Makes the directory for root alone, unless this run has made it. Nobody else's is taken.
+    fn make(&mut self) -> io::Result<()> {
+        if !self.is_made {
+            DirBuilder::new().mode(0o700).create(&self.directory)?;
+            self.is_made = true;
+        }
+        Ok(())
     }
 
     /// What somebody has changed meanwhile: a line for each.
@@ -61,8 +87,10 @@ impl Settings {
 
 impl Drop for Settings {
     fn drop(&mut self) {
-        restore(&self.0);
-        drop(fs::remove_dir_all(&self.0));
+        if self.is_made {
+            restore(&self.directory);
+            drop(fs::remove_dir_all(&self.directory));
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub fn run(
             join(sender)?;
         }
         let bytes: Result<Vec<u64>> = receivers.into_iter().map(join).collect();
-        Ok::<_, anyhow::Error>((window?, bytes?.into_iter().sum()))
+        Ok::<_, anyhow::Error>((window?.with_work("byte")?, bytes?.into_iter().sum()))
     })?;
     Ok(Bulk { window, out_of_order: out_of_order(ends)? - before, bytes })
 }

@@ -45,7 +45,7 @@ pub fn run(
         let window = crew.watch(slot);
         join(client)?;
         join(server)?;
-        window
+        window?.with_work("answer")
     })
 }
 

@@ -34,7 +34,7 @@ pub struct Shape {
 /// Runs one slot; work is datagrams that arrived.
 ///
 /// # Errors
-/// No route, or the kernel lacks `UDP_SEGMENT`.
+/// No route, the kernel lacks `UDP_SEGMENT`, or nothing arrives.
 pub fn run(
     ends: &Ends<'_>,
     processors: Processors,
@@ -61,7 +61,7 @@ pub fn run(
         let window = crew.watch(slot);
         join(sends)?;
         join(takes)?;
-        window
+        window?.with_work("datagram")
     })
 }
 

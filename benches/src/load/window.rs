@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::{
     Ends,
@@ -50,6 +50,15 @@ impl Window {
     /// Work a second.
     pub fn rate(&self) -> f64 {
         self.work as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// Itself, unless nothing was done: then something is broken, and 0 is no figure.
+    ///
+    /// # Errors
+    /// No work, called `what` (one of them).
+    pub fn with_work(self, what: &str) -> Result<Self> {
+        ensure!(self.work > 0, "no {what} arrived within {} ms", self.elapsed.as_millis());
+        Ok(self)
     }
 
     /// CPU time for one unit of work, ns; `None`: nothing was done.

@@ -28,7 +28,9 @@ pub fn run(
     slot: Slot,
     rounds: usize,
 ) -> Result<Vec<Series>> {
+    lab.set_early(false)?;
     lab.set_wire(true)?;
+    lab.set_filter(false)?;
     let server = &lab.ours.site.server;
     let mut object = Object::load(&[PROGRAM])?;
     let device = server.device.as_str();

@@ -22,8 +22,9 @@ pub(super) const SHOT: u32 = 2;
 pub(super) const XDP_DROP: u32 = 1;
 /// The program that drops before the kernel has an skb.
 const UPLINK_XDP: &str = "l2sm_uplink_xdp";
-/// Bytes of `__sk_buff` up to and with `ifindex`, and where that is.
+/// Bytes of `__sk_buff`, and where it has `ingress_ifindex` and `ifindex`.
 const CONTEXT: usize = 192;
+const INGRESS: usize = 36;
 const IFINDEX: usize = 40;
 
 /// The loaded object.
@@ -76,9 +77,23 @@ impl Object {
         ifindex: u32,
         repeat: u32,
     ) -> Result<Ran> {
+        self.run_relayed(name, frame, ifindex, 0, repeat)
+    }
+
+    /// The same on a frame that came in by another device before (`ingress`), and leaves by this one.
+    pub(super) fn run_relayed(
+        &mut self,
+        name: &str,
+        frame: &[u8],
+        ifindex: u32,
+        ingress: u32,
+        repeat: u32,
+    ) -> Result<Ran> {
         let mut context = [0; CONTEXT];
-        let at = context.get_mut(IFINDEX..IFINDEX + 4).context("the context is too short")?;
-        at.copy_from_slice(&ifindex.to_ne_bytes());
+        for (at, device) in [(INGRESS, ingress), (IFINDEX, ifindex)] {
+            let field = context.get_mut(at..at + 4).context("the context is too short")?;
+            field.copy_from_slice(&device.to_ne_bytes());
+        }
         run(self.program(name)?, name, frame, Some(&context), repeat)
     }
 

@@ -5,6 +5,8 @@
 //! and minus an empty program; `decap_ns` is what all that happens to it on the other node adds.
 //! `local_ns`: from a pod to a pod. `tunnel_ns`: out of the slow path, into a pod. `refused_ns`: a tunnel
 //! packet of a network that is not here, dropped and counted; `refused_xdp_ns`: the same by XDP.
+//! `foreign_tx_ns`: what leaves by the underlay and was made on the node; `own_tx_ns`: what a pod sent,
+//! encapsulated.
 
 use anyhow::{Result, ensure};
 use l2sm_common::{
@@ -44,6 +46,7 @@ pub(super) const MEASURES: &[Measure] = &[
     ns("room_ns"),
     ns("foreign_rx_ns"),
     ns("foreign_tx_ns"),
+    ns("own_tx_ns"),
     ns("encap_1k_ns"),
     ns("decap_1k_ns"),
     ns("local_1k_ns"),
@@ -125,9 +128,18 @@ fn round(objects: &mut [Object], device: u32) -> Result<Vec<f64>> {
             let foreign = udp(STATION, Mac([2, 0, 0, 0, 0, 9]));
             values.push(time("l2sm_uplink_rx", &foreign, UNSPEC)? - empty);
             values.push(time("l2sm_uplink_tx", &foreign, UNSPEC)? - empty);
+            values.push(leave(object, device)? - empty);
         }
     }
     Ok(values)
+}
+
+/// A pod's frame as it leaves by the underlay, with our headers: it came in by a port.
+fn leave(object: &mut Object, port: u32) -> Result<f64> {
+    let frame = tunnelled(NEAR)?;
+    let ran = object.run_relayed("l2sm_uplink_tx", &frame, LOOPBACK, port, REPEAT)?;
+    ensure!(ran.code == UNSPEC, "l2sm_uplink_tx returned {} for a frame of ours", ran.code);
+    Ok(ran.time.as_secs_f64() * 1e9)
 }
 
 /// Two networks, a pod, a station behind a VTEP in the first network, and the same station as a pod

@@ -27,7 +27,7 @@ use nix::sys::{
 };
 use serde_json::{Value, json};
 
-use crate::figures::{bar, percentile, run_first, say, say_load};
+use crate::figures::{bar, percentile, say, say_load};
 
 const PODS: usize = 100;
 const ADD_MEDIAN: Duration = Duration::from_millis(10);
@@ -154,7 +154,6 @@ fn kernel_attaches() -> Duration {
 /// The other pod is on the other node, which has to hear of the new one first.
 #[test]
 fn a_pod_has_its_interface_and_its_first_answer_within_milliseconds() {
-    run_first();
     let kernel = kernel_attaches();
     let cluster = cluster();
     let peer = cluster.pod(1, "blue", &[]);
