@@ -108,6 +108,13 @@ fn both_grammars_of_multus_say_the_same() {
 }
 
 #[test]
+fn what_is_empty_in_multus_annotation_is_not_given() {
+    let text = r#"[{"name": "blue", "namespace": "", "interface": "", "mac": ""}]"#;
+    assert_eq!(read_multus(text), Ok(vec![named("blue")]));
+    assert!(read_networks(text).is_err(), "ours says what it means");
+}
+
+#[test]
 fn ours_are_named_after_multus() {
     let multus = [with_ifname(None), with_ifname(Some("lan0"))];
     let ours = [with_ifname(None), with_ifname(Some("net4")), with_ifname(None)];

@@ -38,6 +38,9 @@ use serde::Serialize;
 /// `apiVersion` of every kind.
 pub const API_VERSION: &str = "l2sm.l2sm.k8s.local/v1";
 
+/// Finalizer: keeps a network until its last attachment is gone.
+pub const IN_USE: &str = "l2sm.l2sm.k8s.local/in-use";
+
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 

@@ -5,6 +5,7 @@
 use std::{path::Path, time::Duration};
 
 use l2sm_api::{
+    annotation::read_networks,
     cni::{NETWORKS_ANNOTATION, code},
     socket::{Answer, ContainerInterface, Detach, PodPlug, PodRecord, Request},
 };
@@ -87,6 +88,8 @@ fn join(add: &Add, networks: &str, socket: &Path) -> Result<(), Failure> {
     match ask(socket, &Request::AttachPod(plug), ADD_PATIENCE) {
         Ok(Answer::PodAttached(_interfaces)) => Ok(()),
         Ok(_other) => Err(unexpected("not to attachpod")),
+        // By the record, the agent attaches it once it is back.
+        Err(Unanswered::NoAgent(_)) if !holds(networks) => Ok(()),
         Err(unanswered) => {
             if matches!(unanswered, Unanswered::Silent(_)) {
                 leave_note(socket, &add.plug, &release(&add.plug, &add.netns))?;
@@ -94,6 +97,12 @@ fn join(add: &Add, networks: &str, socket: &Path) -> Result<(), Failure> {
             Err(unanswered.into_failure(socket, code::TRY_AGAIN))
         }
     }
+}
+
+/// Whether the annotation has an entry that a pod does not start without. One that cannot be read
+/// holds it: the agent says what is wrong.
+fn holds(networks: &str) -> bool {
+    read_networks(networks).map_or(true, |entries| entries.iter().any(|entry| !entry.optional))
 }
 
 /// Who had the annotation has attachments, which should be gone before the namespace is. Of the others
@@ -238,6 +247,21 @@ mod tests {
         assert_eq!(failure.code, 11);
         assert!(failure.message.starts_with("no agent at "), "{failure:?}");
         assert_eq!(bench.record(), None);
+    }
+
+    #[test]
+    fn what_holds_no_pod_needs_no_agent_and_the_record_stays() {
+        for annotation in ["[]", ",", r#"[{"name": "blue", "optional": true}]"#] {
+            let bench = bench(Some(annotation));
+            let result = bench.run(&add()).unwrap().unwrap();
+            assert_eq!(Some(result), bench.config.rest.prev_result.clone().map(Value::Object));
+            assert_eq!(bench.record().unwrap().pod_uid, "u-1", "{annotation}");
+        }
+        for annotation in ["[{", r#"[{"name": "blue", "optional": true}, {"name": "red"}]"#] {
+            let bench = bench(Some(annotation));
+            assert_eq!(bench.run(&add()).unwrap_err().code, 11, "{annotation}");
+            assert_eq!(bench.record(), None);
+        }
     }
 
     #[test]

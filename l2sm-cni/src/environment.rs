@@ -1,5 +1,7 @@
 //! What the environment asks for.
 
+use std::path::Path;
+
 use l2sm_api::socket::ContainerInterface;
 
 use crate::failure::Failure;
@@ -49,6 +51,13 @@ pub(crate) struct Plugged {
     pub(crate) netns: String,
     /// Namespace of the pod.
     pub(crate) pod_namespace: Option<String>,
+}
+
+impl Plugged {
+    /// Whether its namespace is there.
+    pub(crate) fn has_namespace(&self) -> bool {
+        Path::new(&self.netns).exists()
+    }
 }
 
 /// The pod that `CNI_ARGS` names.

@@ -88,7 +88,10 @@ fn run_add(add: &Add, config: &Config, socket: &Path) -> Result<Value, Failure> 
 fn run_del(plugged: &Plugged, config: &Config, socket: &Path) -> Result<(), Failure> {
     let release = release(plugged, config);
     let asked = ask(socket, &Request::Detach(release.clone()), PATIENCE);
-    remove_record(socket, &plugged.plug.container_id);
+    // Where the pod goes on without this interface, the record is that of its others.
+    if !plugged.has_namespace() {
+        remove_record(socket, &plugged.plug.container_id);
+    }
     match asked {
         Ok(_names) => Ok(()),
         Err(Unanswered::NoAgent(_) | Unanswered::Silent(_)) => {
@@ -175,7 +178,30 @@ fn namespace(config: &Config, pod: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use l2sm_api::socket::{ContainerInterface, PodRecord, pod_record};
+
     use super::*;
+
+    #[test]
+    fn a_pods_record_goes_with_its_namespace_and_not_with_one_interface() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let text = json!({"cniVersion": "1.1.0", "name": "b", "type": "l2sm", "network": "b",
+            "socket": socket})
+        .to_string();
+        let config = crate::input::read(&Environment::Gc, text.as_bytes()).unwrap();
+        let plug = ContainerInterface { container_id: "c1".into(), ifname: "net1".into() };
+        let stays_after_del = |netns: &Path| {
+            crate::agent::write_record(&socket, "c1", &PodRecord::default()).unwrap();
+            let netns = netns.display().to_string();
+            let plugged = Plugged { plug: plug.clone(), netns, pod_namespace: None };
+            assert_eq!(run(&Environment::Del(plugged), &config), Ok(None));
+            pod_record(&socket, "c1").exists()
+        };
+        assert!(stays_after_del(Path::new("/proc/self/ns/net")));
+        assert!(!stays_after_del(&directory.path().join("gone")));
+        assert!(!stays_after_del(Path::new("")), "as where the runtime knows no path any more");
+    }
 
     #[test]
     fn a_network_is_looked_for_where_the_configuration_says_else_beside_the_pod() {

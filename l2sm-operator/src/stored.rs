@@ -4,14 +4,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DynamicObject};
+pub use l2sm_api::objects::IN_USE;
 use l2sm_api::objects::{API_VERSION, Kind, Metadata, Object, field::parse_address, read_object};
 use l2sm_controller::catalog::ObjectRef;
 use l2sm_core::model::ObjectKey;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Keeps a network until its last attachment is gone.
-pub const IN_USE: &str = "l2sm.l2sm.k8s.local/in-use";
 /// Label of attachments: the UID of their pod's API object.
 pub const POD_UID: &str = "l2sm.l2sm.k8s.local/pod-uid";
 /// Label of attachments: the UID of the node that their pod is on.

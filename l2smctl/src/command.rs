@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod attach;
+pub(crate) mod completion;
 pub(crate) mod connectivity;
 pub(crate) mod delete;
 pub(crate) mod describe;

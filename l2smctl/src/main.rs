@@ -29,7 +29,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use command::{Common, LogFormat, Logging, Misuse};
 use command::{apply, attach, delete, describe, detach, get, lab as lab_command, status, wait};
-use command::{connectivity, install, uninstall, version};
+use command::{completion, connectivity, install, uninstall, version};
 
 /// Version and git revision.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (git ", env!("L2SM_GIT_REVISION"), ")");
@@ -68,6 +68,7 @@ enum Command {
     Uninstall(uninstall::Args),
     Connectivity(connectivity::Args),
     Version(version::Args),
+    Completion(completion::Args),
 }
 
 impl Command {
@@ -86,7 +87,8 @@ impl Command {
             | Self::Wait(_)
             | Self::Attach(_)
             | Self::Detach(_)
-            | Self::Lab(_) => false,
+            | Self::Lab(_)
+            | Self::Completion(_) => false,
         }
     }
 }
@@ -138,6 +140,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Uninstall(args) => uninstall::run(args, common),
         Command::Connectivity(args) => connectivity::run(args, common),
         Command::Version(args) => version::run(args, common),
+        Command::Completion(args) => completion::run(args),
     }
 }
 

@@ -235,6 +235,33 @@ fn multus_interfaces_are_made_by_the_operator_too() {
 }
 
 #[test]
+fn a_pod_that_loses_an_interface_of_multus_keeps_the_others() {
+    let (cluster, operator) = node();
+    let netns = netns();
+    let pod = Pod::new(&cluster.nodes[0], "u-1", &netns).networks("blue");
+    let multus = pod.network("blue", "shop").interface("net1");
+    operator.tell(|script| {
+        attach(&mut script.instructions, "u-1", 1, 1);
+        attach(&mut script.instructions, "u-1", 2, 2);
+    });
+    for added in [pod.run("ADD", "c"), multus.run("ADD", "c")] {
+        assert!(added.succeeded, "{}", added.output);
+    }
+    let both = vec!["net1".to_owned(), "net2".to_owned()];
+    wait::until_equal("interfaces", &both, || interfaces(&netns));
+    let index = netns.ifindex("net2");
+
+    assert!(multus.run("DEL", "c").succeeded);
+    assert_eq!(interfaces(&netns), ["net2"]);
+    assert!(record(&cluster.nodes[0], "c-u-1").is_some(), "the pod goes on");
+    operator.until_error("u-1-net2", None);
+    assert_eq!(netns.ifindex("net2"), index, "the very same interface");
+
+    drop(netns);
+    wait::until_equal("the record", &None, || record(&cluster.nodes[0], "c-u-1"));
+}
+
+#[test]
 fn pods_without_the_annotation_never_wait_for_an_agent_and_the_others_are_told_at_once() {
     let (mut cluster, operator) = node();
     let (plain, annotated) = (netns(), netns());

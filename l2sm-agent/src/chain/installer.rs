@@ -28,7 +28,8 @@ pub(super) struct Installer {
 
 impl Installer {
     pub(super) fn new(places: ChainPlaces) -> Self {
-        Self { places, standing: Standing::default() }
+        let standing = Standing::within(&places.conf_dir);
+        Self { places, standing }
     }
 
     /// Brings both up to date, as far as somebody else lets it.

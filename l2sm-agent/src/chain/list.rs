@@ -27,6 +27,8 @@ pub(super) enum Source {
         text: String,
         /// Multus' configuration, which was passed over: it hands pods on to ours.
         passed_over: Option<String>,
+        /// The first one, if its name sorts before ours: then runtimes take it, and not ours.
+        before: Option<String>,
     },
 }
 
@@ -53,7 +55,8 @@ pub(super) fn source(files: &BTreeMap<String, Vec<u8>>, socket: Option<&Path>) -
             continue;
         }
         let text = append(list, socket).to_string();
-        return Source::List { text, passed_over };
+        let before = files.keys().next().filter(|first| first.as_str() < OURS).cloned();
+        return Source::List { text, passed_over, before };
     }
     match passed_over {
         None => Source::Nothing,
@@ -159,6 +162,20 @@ mod tests {
         assert_eq!(list, expected);
         let list = chained(&source(&both, Some(Path::new("/x/agent.sock"))));
         assert_eq!(list["plugins"][2]["socket"], "/x/agent.sock");
+    }
+
+    #[test]
+    fn a_configuration_whose_name_sorts_before_ours_is_named() {
+        let before = |names: &[&str]| {
+            let list: Vec<_> = names.iter().map(|name| (*name, calico())).collect();
+            let source = source(&files(&list), None);
+            let Source::List { before, .. } = source else { panic!("{source:?}") };
+            before
+        };
+        for first in ["00-bridge.conflist", "00-flannel.conflist", "0-x.conflist"] {
+            assert_eq!(before(&["10-a.conflist", first]).as_deref(), Some(first));
+        }
+        assert_eq!(before(&["00-multus.conflist", "10-a.conflist"]), None);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What to do with our configuration, and when to give in to somebody who takes it away. Pure.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use super::list::{OURS, Source};
 
@@ -25,6 +28,8 @@ pub(super) enum Deed {
 /// What became of ours so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Standing {
+    /// Where it is, for what is said.
+    directory: PathBuf,
     /// What was written, and since when it is there.
     written: Option<(String, Instant)>,
     /// How often it was taken away.
@@ -36,6 +41,11 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// Ours in `directory`.
+    pub(super) fn within(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), ..Self::default() }
+    }
+
     /// Decides, by the text of ours that is there now; with what stands in the way.
     pub(super) fn decide(
         &mut self,
@@ -46,13 +56,17 @@ impl Standing {
         if !matches!(source, Source::Unusable(_)) {
             self.unusable = None;
         }
-        let (text, passed_over) = match source {
-            Source::Nothing => return self.withdraw(ours, Some(no_configuration())),
+        let (text, trouble) = match source {
+            Source::Nothing => {
+                return self.withdraw(ours, Some(no_configuration(&self.directory)));
+            }
             Source::Chained => return self.withdraw(ours, None),
             Source::Unusable(why) => return self.bear_with(ours, why, now),
-            Source::List { text, passed_over } => (text, passed_over.as_deref()),
+            Source::List { text, passed_over, before } => {
+                let passed_over = passed_over.as_deref().map(around_multus);
+                (text, before.as_deref().map(another_first).or(passed_over))
+            }
         };
-        let trouble = passed_over.map(around_multus);
         if ours == Some(text) {
             let since = self.written.take().filter(|(before, _since)| before == text);
             let since = since.map_or(now, |(_text, since)| since);
@@ -114,9 +128,21 @@ impl Standing {
     }
 }
 
-fn no_configuration() -> (&'static str, String) {
-    let message = "the node has no CNI configuration yet: waiting for the cluster's CNI plugin";
-    ("NoConfiguration", message.to_owned())
+fn no_configuration(directory: &Path) -> (&'static str, String) {
+    let message = format!(
+        "the node has no CNI configuration yet in {}: waiting for the cluster's CNI plugin; a runtime \
+         with another directory needs --cni-conf-dir, or another hostPath in the agent's pod",
+        directory.display()
+    );
+    ("NoConfiguration", message)
+}
+
+fn another_first(before: &str) -> (&'static str, String) {
+    let message = format!(
+        "{before} sorts before {OURS}, and the runtime takes the first: pods with networks are \
+         attached only once they run; rename {before} so that it sorts behind, as in 10-x.conflist"
+    );
+    ("AnotherFirst", message)
 }
 
 fn taken_away() -> (&'static str, String) {
@@ -140,7 +166,7 @@ mod tests {
     use super::*;
 
     fn list(text: &str) -> Source {
-        Source::List { text: text.to_owned(), passed_over: None }
+        Source::List { text: text.to_owned(), passed_over: None, before: None }
     }
 
     fn write(text: &str) -> Deed {
@@ -159,6 +185,31 @@ mod tests {
         let (deed, trouble) = standing.decide(Some("d"), &Source::Nothing, now);
         assert_eq!((deed, trouble.unwrap().0), (Deed::Remove, "NoConfiguration"));
         assert_eq!(standing.decide(None, &list("a"), now), (write("a"), None), "back again");
+    }
+
+    #[test]
+    fn another_that_the_runtime_takes_is_told_until_it_is_renamed() {
+        let (mut standing, now) = (Standing::default(), Instant::now());
+        let second = Source::List {
+            text: "a".to_owned(),
+            passed_over: Some("00-a-multus.conf".to_owned()),
+            before: Some("00-a-multus.conf".to_owned()),
+        };
+        for (there, deed) in [(None, write("a")), (Some("a"), Deed::Nothing)] {
+            let (decided, trouble) = standing.decide(there, &second, now);
+            let (reason, message) = trouble.unwrap();
+            assert_eq!((decided, reason), (deed, "AnotherFirst"));
+            assert!(message.contains("rename 00-a-multus.conf "), "{message}");
+        }
+        assert_eq!(standing.decide(Some("a"), &list("a"), now), (Deed::Nothing, None));
+    }
+
+    #[test]
+    fn a_node_without_configuration_names_where_it_looks_and_the_flag() {
+        let mut standing = Standing::within(Path::new("/etc/cni/net.d"));
+        let (_deed, trouble) = standing.decide(None, &Source::Nothing, Instant::now());
+        let message = trouble.unwrap().1;
+        assert!(message.contains(" /etc/cni/net.d: ") && message.contains("--cni-conf-dir"));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::{Entry, at_most, json};
 /// What is wrong, in words; Multus then makes nothing either.
 pub fn read_multus(text: &str) -> Result<Vec<Entry>, String> {
     // As Multus tells the two forms apart.
-    let entries = if text.contains(['[', '{', '"']) {
-        json::entries(text, false)?
+    let entries: Vec<_> = if text.contains(['[', '{', '"']) {
+        json::entries(text, false)?.into_iter().map(without_empty).collect()
     } else {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         (1..)
@@ -21,6 +21,17 @@ pub fn read_multus(text: &str) -> Result<Vec<Entry>, String> {
     };
     at_most(entries.len())?;
     Ok(entries)
+}
+
+/// To Multus an empty text is one that is not given.
+fn without_empty(entry: Entry) -> Entry {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Entry {
+        namespace: given(entry.namespace),
+        ifname: given(entry.ifname),
+        mac: given(entry.mac),
+        ..entry
+    }
 }
 
 fn short_form(item: &str) -> Result<Entry, String> {

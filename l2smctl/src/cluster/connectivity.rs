@@ -3,18 +3,20 @@
 //! `listener` and `stranger` report what they received, a line a second; `prober` joins the network
 //! of `listener`, sends, and ends. All is read from the pods' logs.
 
+mod places;
 mod pods;
 mod verdict;
 
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
 use kube::api::{DeleteParams, ListParams, LogParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use self::places::places;
 use self::pods::{LISTENER, PROBER, STRANGER};
 pub(crate) use self::verdict::Check;
 use self::verdict::{Counters, Probed};
@@ -49,12 +51,12 @@ pub(crate) async fn run(
         apply(client, object).await?;
     }
     for name in [LISTENER, STRANGER] {
-        until(settings.deadline, async || state(client, name, "Running").await).await?;
+        reach(client, settings, name, "Running").await?;
     }
     let before = counters(client, settings).await?;
     said("probing");
     apply(client, pods::prober(&settings.image, &here)).await?;
-    until(settings.deadline, async || state(client, PROBER, "Succeeded").await).await?;
+    reach(client, settings, PROBER, "Succeeded").await?;
     let api: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let log = api.logs(PROBER, &LogParams::default()).await.map_err(fault)?;
     let probed = Probed::read(&log);
@@ -133,30 +135,38 @@ pub(crate) async fn clean_up(client: &Client, deadline: Instant) -> Result<()> {
     gone.await.with_context(|| format!("cannot remove the namespace {NAMESPACE}"))
 }
 
-/// Two nodes, else one twice.
-async fn places(client: &Client) -> Result<(String, String)> {
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
-    let nodes = nodes.map_err(fault)?;
-    let mut names =
-        nodes.iter().filter(|node| takes_pods(node)).filter_map(|node| node.metadata.name.clone());
-    let first = names.next().context("no node is Ready and takes pods")?;
-    let second = names.next().unwrap_or_else(|| first.clone());
-    Ok((first, second))
-}
-
-fn takes_pods(node: &Node) -> bool {
-    let spec = node.spec.clone().unwrap_or_default();
-    let mut taints = spec.taints.into_iter().flatten();
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions.into_iter().any(|at| at.type_ == "Ready" && at.status == "True");
-    ready
-        && !spec.unschedulable.unwrap_or_default()
-        && taints.all(|taint| taint.effect != "NoSchedule" && taint.effect != "NoExecute")
-}
-
 async fn apply(client: &Client, object: Value) -> Result<()> {
     let object: DynamicObject = serde_json::from_value(object).context("an object of ours")?;
     objects::apply(client, &object).await.map(drop)
+}
+
+/// Waits until a pod has come as far as `wanted`.
+///
+/// # Errors
+/// It has not in time, with what stood in the way and the last warning about it.
+async fn reach(client: &Client, settings: &Settings, name: &str, wanted: &str) -> Result<()> {
+    let reached = until(settings.deadline, async || state(client, name, wanted).await).await;
+    let Err(why) = reached else { return Ok(()) };
+    let events: Api<Event> = Api::namespaced(client.clone(), NAMESPACE);
+    let about = format!("involvedObject.kind=Pod,involvedObject.name={name},type=Warning");
+    // What went wrong counts more than that its events cannot be had.
+    let events = events.list(&ListParams::default().fields(&about)).await.ok();
+    match events.and_then(|events| last_words(events.items)) {
+        Some(words) => bail!("{why}; its last warning: {words}"),
+        None => Err(why),
+    }
+}
+
+/// The newest event, in one line.
+fn last_words(events: Vec<Event>) -> Option<String> {
+    let last = events.into_iter().max_by_key(|event| {
+        let series = event.series.as_ref().and_then(|series| series.last_observed_time.clone());
+        let seen = series.or_else(|| event.event_time.clone()).map(|time| time.0);
+        let last = event.last_timestamp.clone().map(|time| time.0);
+        seen.max(last).max(event.metadata.creation_timestamp.clone().map(|time| time.0))
+    })?;
+    let words: Vec<_> = [last.reason, last.message].into_iter().flatten().collect();
+    words.join(": ").lines().next().map(str::to_owned)
 }
 
 /// Whether a pod has come as far as `wanted`; else what it says.
@@ -200,4 +210,27 @@ async fn lines(client: &Client) -> Result<[Counters; 2]> {
         *counters = Counters::read(&text).unwrap_or_default();
     }
     Ok(counters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_warning_is_told_however_it_says_its_time() {
+        let old = json!({"reason": "BackOff", "message": "no image", "metadata": {"name": "a"},
+            "involvedObject": {}, "lastTimestamp": "2026-01-01T00:00:02Z"});
+        let repeated = json!({"reason": "NetworkNotFound", "message": "no 'blue'\nat all",
+            "metadata": {"name": "b", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "involvedObject": {}, "eventTime": "2026-01-01T00:00:00.000000Z",
+            "series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:09.000000Z"}});
+        let read = |events: &[&Value]| -> Vec<Event> {
+            let events = events.iter().map(|event| serde_json::from_value((*event).clone()));
+            events.collect::<Result<_, _>>().unwrap()
+        };
+        let last = |events: &[&Value]| last_words(read(events));
+        assert_eq!(last(&[&old, &repeated]).as_deref(), Some("NetworkNotFound: no 'blue'"));
+        assert_eq!(last(&[&old]).as_deref(), Some("BackOff: no image"));
+        assert_eq!(last(&[]), None);
+    }
 }

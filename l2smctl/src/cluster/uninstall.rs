@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, ObjectMeta};
 use kube::{Api, Client};
 use l2sm_api::annotation::NETWORKS;
-use l2sm_api::objects::Kind;
-use serde_json::json;
+use l2sm_api::objects::{IN_USE, Kind};
+use serde_json::{Value, json};
 
 use super::{NAMESPACE, fault, manifest, objects, until};
 use crate::say;
@@ -200,25 +200,38 @@ fn is_initialized(pod: &Pod) -> bool {
     conditions.into_iter().any(|found| found.type_ == "Initialized" && found.status == "True")
 }
 
-/// Takes the operator's finalizer from networks: nobody would do it any more.
+/// Takes the operator's finalizer from networks: nobody would do it any more. Others' stay.
 async fn release_networks(client: &Client) -> Result<()> {
-    for network in objects::of_kind(client, Kind::L2Network).await? {
+    for mut network in objects::of_kind(client, Kind::L2Network).await? {
         let metadata = &network.metadata;
-        if metadata.finalizers.iter().flatten().next().is_none() {
-            continue;
-        }
-        let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+        let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
+        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
         let resource = objects::resource(Kind::L2Network);
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), namespace.unwrap_or_default(), &resource);
-        let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-        match api.patch_metadata(name.unwrap_or_default(), &PatchParams::default(), &none).await {
-            Ok(_) => {}
-            Err(error) if objects::is_absent(&error) => {}
-            Err(error) => return Err(fault(error)),
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
+        while let Some(patch) = release(&network.metadata) {
+            match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+                Ok(_) => break,
+                Err(error) if objects::is_absent(&error) => break,
+                // Somebody changed it meanwhile.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(fault(error)),
+            }
+            let Some(found) = api.get_opt(&name).await.map_err(fault)? else { break };
+            network = found;
         }
     }
     Ok(())
+}
+
+/// The change that leaves a network without our finalizer, as it is now; `None`: it has none of ours.
+fn release(metadata: &ObjectMeta) -> Option<Value> {
+    let before = metadata.finalizers.as_deref().unwrap_or_default();
+    let others: Vec<_> = before.iter().filter(|finalizer| *finalizer != IN_USE).collect();
+    if others.len() == before.len() {
+        return None;
+    }
+    let version = &metadata.resource_version;
+    Some(json!({"metadata": {"finalizers": others, "resourceVersion": version}}))
 }
 
 /// Deletes all objects of a kind that only the operator makes.
@@ -259,6 +272,23 @@ mod tests {
         let why = refuse_used(&users(7)).unwrap_err().to_string();
         assert!(why.starts_with("pods use networks: shop/p0, shop/p1, "), "{why}");
         assert!(why.contains("shop/p4 and 2 more: "), "{why}");
+    }
+
+    #[test]
+    fn networks_lose_our_finalizer_and_keep_others() {
+        let metadata = |finalizers: &[&str]| ObjectMeta {
+            finalizers: Some(finalizers.iter().map(|name| (*name).to_owned()).collect()),
+            resource_version: Some("7".to_owned()),
+            ..ObjectMeta::default()
+        };
+        let left = |others: &[&str]| {
+            Some(json!({"metadata": {"finalizers": others, "resourceVersion": "7"}}))
+        };
+        let both = metadata(&["backup.example/keep", IN_USE]);
+        assert_eq!(release(&both), left(&["backup.example/keep"]));
+        assert_eq!(release(&metadata(&[IN_USE])), left(&[]));
+        assert_eq!(release(&metadata(&["backup.example/keep"])), None);
+        assert_eq!(release(&ObjectMeta::default()), None);
     }
 
     #[test]

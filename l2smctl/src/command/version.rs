@@ -19,14 +19,22 @@ pub(crate) struct Args {
     output: AnswerFormat,
 }
 
-/// Shows the versions.
+/// Shows the versions; of this program also where the cluster cannot be asked.
 pub(crate) fn run(args: &Args, common: &Common) -> Result<ExitCode> {
     if args.client {
-        let client = serde_json::json!({"client": crate::VERSION});
-        args.output.show(&client, format_args!("client     {}\n", crate::VERSION))?;
+        show_own(args)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let report = cluster::with(common, async |client| Box::pin(status::look(client)).await)?;
+    let looked = cluster::with(common, async |client| Box::pin(status::look(client)).await);
+    if looked.is_err() {
+        show_own(args)?;
+    }
+    let report = looked?;
     args.output.show(&report.versions(), report.versions_text())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn show_own(args: &Args) -> Result<()> {
+    let client = serde_json::json!({"client": crate::VERSION});
+    args.output.show(&client, format_args!("client     {}\n", crate::VERSION))
 }

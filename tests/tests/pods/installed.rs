@@ -83,7 +83,9 @@ fn the_plugin_stays_in_the_list_until_cleanup_and_follows_the_clusters_own() {
     let dirs = Dirs::new();
     let (mut cluster, operator) = node(&dirs);
     wait::until("the condition", || errors(&cluster).contains("ChainNotInstalled").then_some(()));
-    assert!(errors(&cluster).contains("no CNI configuration yet"), "{}", errors(&cluster));
+    let said = errors(&cluster);
+    let looked_in = format!("no CNI configuration yet in {}", dirs.conf("").display());
+    assert!(said.contains(&looked_in) && said.contains("--cni-conf-dir"), "{said}");
 
     dirs.write_bridge("cni0");
     let ours = wait::until("our list", || dirs.ours());
@@ -100,6 +102,13 @@ fn the_plugin_stays_in_the_list_until_cleanup_and_follows_the_clusters_own() {
             (!chain.status).then_some(())
         })
     });
+
+    let first = dirs.conf("00-bridge.conflist");
+    fs::copy(dirs.conf("10-bridge.conflist"), &first).expect("can be written");
+    let words = "00-bridge.conflist sorts before 00-l2sm.conflist";
+    wait::until("the condition", || errors(&cluster).contains(words).then_some(()));
+    fs::remove_file(first).expect("is there");
+    wait::until("the condition", || (!errors(&cluster).contains("ChainNot")).then_some(()));
 
     dirs.write_bridge("cni9");
     wait::until("ours follows", || {
