@@ -95,6 +95,7 @@ fn what_a_killed_run_left_is_removed_by_the_next() {
     until("it has made its directory", || !directories_of(pid).is_empty());
     child.kill().unwrap();
     child.wait().unwrap();
+    until_quiet(pid);
     assert!(!things_of(pid).is_empty(), "SIGKILL leaves no time to remove anything");
     let modes = directories_of(pid).into_iter().map(|path| fs::metadata(path).unwrap().mode());
     let modes: Vec<_> = modes.map(|mode| mode & 0o777).collect();
@@ -186,6 +187,19 @@ fn an_unknown_measure_is_refused_in_one_line_that_names_those_that_there_are() {
 fn wait(child: &mut Child) -> std::process::ExitStatus {
     until("it ends", || child.try_wait().is_ok_and(|status| status.is_some()));
     child.wait().expect("it has ended")
+}
+
+/// Waits until what a process started, and did not live to see the end of, is done: for a second nothing
+/// has come or gone.
+fn until_quiet(pid: u32) {
+    let (mut last, mut since) = (things_of(pid), Instant::now());
+    until("it is quiet", || {
+        let now = things_of(pid);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() >= Duration::from_secs(1)
+    });
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails so")]
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -27,14 +28,21 @@ struct Controller {
 impl Controller {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let child = Command::new(program("l2sm-controller"))
-            .args(["serve", "--insecure", "--listen", &address, "--store"])
+        let mut child = Command::new(program("l2sm-controller"))
+            .args(["serve", "--insecure", "--listen", "127.0.0.1:0", "--store"])
             .arg(directory.path().join("store.redb"))
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address: SocketAddr = lines
+            .find_map(|line| {
+                let line = line.unwrap();
+                line.split_whitespace().find_map(|word| word.strip_prefix("address=")?.parse().ok())
+            })
+            .unwrap();
+        // Keeps reading, so that the child never waits for the pipe.
+        drop(thread::spawn(move || lines.for_each(drop)));
         let controller = Self { child, url: format!("http://{address}"), directory };
         let deadline = Instant::now() + Duration::from_secs(20);
         while !controller.ctl(&["status"]).status.success() {

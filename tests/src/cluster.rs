@@ -168,13 +168,23 @@ impl Cluster {
         kill(&mut self.controller);
     }
 
-    /// Waits until every agent follows the controller.
+    /// Waits until every agent follows the controller, and both say so: the stream that the controller
+    /// knows may be one of an agent that was killed just now.
     pub fn until_connected(&self) {
-        wait::until_equal("connected agents", &self.nodes.len(), || {
+        let count = self.nodes.len();
+        wait::until_equal("agents that follow", &count, || {
+            self.nodes.iter().filter(|node| node.follows()).count()
+        });
+        wait::until_equal("connected agents", &count, || {
             let nodes = self.get("nodes");
             let connected = nodes.iter().filter(|node| node["status"]["connected"] == true);
             connected.count()
         });
+    }
+
+    /// Waits until every node has programmed all that is in a network: pods are reached from now on.
+    pub fn until_ready(&self, network: &str) {
+        self.ctl_ok(&["wait", "--for=condition=Ready", &format!("l2network/{network}")]);
     }
 
     /// Runs `l2smctl` against the controller.
@@ -411,6 +421,13 @@ impl ClusterNode {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "status: {error}");
         serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// Whether the agent answers, and follows a controller.
+    fn follows(&self) -> bool {
+        let output = self.ctl(&["status", "-o", "json"]);
+        let status = serde_json::from_slice::<Value>(&output.stdout);
+        status.is_ok_and(|status| status["controller"].is_string())
     }
 
     /// A counter of a network here, as `status` calls it: `fromPort`, `toVtep`, ...

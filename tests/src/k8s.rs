@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Time that anything may take in a cluster on one machine before it counts as failed.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How often a condition is looked at: each look starts kubectl.
 const LOOK: Duration = Duration::from_millis(200);
@@ -165,8 +165,8 @@ impl Kubernetes {
         self.until_succeeds(&format!("wait -n {namespace} --for=condition=Ready pod/{name}"));
     }
 
-    /// Waits by `kubectl wait` or `kubectl rollout status`. Panics, with what the pods say, when it
-    /// takes too long.
+    /// Waits by `kubectl wait`, `kubectl rollout status` or `kubectl delete`. Panics, with what the pods
+    /// say, when it takes too long.
     pub fn until_succeeds(&self, arguments: &str) {
         let output = self.output(&format!("{arguments} --timeout={}s", PATIENCE.as_secs()));
         if !output.status.success() {
@@ -232,7 +232,7 @@ impl Kubernetes {
 
     /// Makes a namespace for a test, and an empty one where there was one.
     pub fn namespace(&self, name: &str) {
-        self.kubectl(&format!("delete namespace {name} --ignore-not-found --timeout=60s"));
+        self.until_succeeds(&format!("delete namespace {name} --ignore-not-found"));
         self.kubectl(&format!("create namespace {name}"));
         self.until("a service account", || {
             let account = format!("get serviceaccount default -n {name}");

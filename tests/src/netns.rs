@@ -115,10 +115,12 @@ impl Netns {
         link[0]["address"].as_str().and_then(|text| text.parse().ok())
     }
 
-    /// Round trips of `count` pings that were answered.
+    /// Round trips of `count` pings that were answered. They go out at once: the program waits as long
+    /// as its interval, a second, for the last ones.
     pub fn ping(&self, target: &str, count: u32) -> u32 {
         let count = count.to_string();
-        let output = self.output("ping", &["-n", "-c", &count, "-i", "0.01", "-W", "1", target]);
+        let all_at_once = ["-n", "-c", &count, "-l", &count, "-i", "1", "-W", "1", target];
+        let output = self.output("ping", &all_at_once);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let received = text.split(", ").find_map(|part| part.strip_suffix(" received"));
         received.and_then(|number| number.parse().ok()).unwrap_or_else(|| {

@@ -18,7 +18,7 @@ use nix::{
     },
 };
 
-use crate::netns::Netns;
+use crate::{netns::Netns, wait::PATIENCE};
 
 /// A packet socket on one device: sends any bytes, and sees all that arrive.
 #[derive(Debug)]
@@ -75,6 +75,27 @@ impl Probe {
         }
     }
 
+    /// Exactly `count` frames that match, however long they take; panics where one is missing, or one more
+    /// comes soon after them.
+    pub fn receive_exactly(&self, count: usize, matches: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let found = self.receive(count, PATIENCE, &matches);
+        assert_eq!(found.len(), count, "frames that match, in {PATIENCE:?}");
+        let more = self.receive(1, STRAGGLERS, &matches);
+        assert!(more.is_empty(), "more than {count} frames: {more:02x?}");
+        found
+    }
+
+    /// The frames that arrive until one is the `last`, with it; panics where that does not come.
+    pub fn receive_until(&self, last: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        while !found.last().is_some_and(|frame: &Vec<u8>| last(frame)) {
+            let next = self.receive(1, PATIENCE, |_frame| true);
+            assert!(!next.is_empty(), "the last frame is missing after {PATIENCE:?}: {found:02x?}");
+            found.extend(next);
+        }
+        found
+    }
+
     /// The frames that arrive (not those sent here) until `count` matched or `patience` has run out.
     /// VLAN tags that the kernel keeps beside the bytes are put back where they were.
     pub fn receive(
@@ -95,13 +116,20 @@ impl Probe {
             let read = self.read(MsgFlags::empty(), &mut buffer);
             found.extend(read.filter(|frame| matches(frame)));
         }
+        // What came in time, while this thread got no processor.
+        let late = self.arrived(&mut buffer).filter(|frame| matches(frame));
+        let missing = count - found.len();
+        found.extend(late.take(missing));
         found
     }
 
     /// The frames that have arrived, without waiting.
     pub fn drain(&self) -> Vec<Vec<u8>> {
-        let mut buffer = vec![0; LONGEST];
-        std::iter::from_fn(|| self.read(MsgFlags::MSG_DONTWAIT, &mut buffer)).collect()
+        self.arrived(&mut vec![0; LONGEST]).collect()
+    }
+
+    fn arrived(&self, buffer: &mut [u8]) -> impl Iterator<Item = Vec<u8>> {
+        std::iter::from_fn(move || self.read(MsgFlags::MSG_DONTWAIT, buffer))
     }
 
     /// The next frame; `None`: none in time.
@@ -129,6 +157,9 @@ impl Probe {
         setsockopt(&self.socket, sockopt::ReceiveTimeout, &time).expect("can be set");
     }
 }
+
+/// Time in which a frame too many shows itself.
+const STRAGGLERS: Duration = Duration::from_millis(200);
 
 /// Longer than any frame, bytes.
 const LONGEST: usize = 70_000;

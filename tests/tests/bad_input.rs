@@ -157,6 +157,7 @@ fn a_second_agent_and_a_cleanup_beside_an_agent_are_refused() {
     let cluster = Cluster::new(2);
     cluster.network("blue", "10.10.0.0/24");
     let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
+    cluster.until_ready("blue");
     let elsewhere = tempfile::tempdir().unwrap();
     let socket = elsewhere.path().join("agent.sock");
     let bpffs = format!("/sys/fs/bpf/l2sm-second-{}", std::process::id());

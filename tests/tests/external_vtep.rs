@@ -127,7 +127,7 @@ fn unknown_unicast_goes_to_the_switch_and_to_no_pod() {
     }
 
     for host in hosts {
-        assert_eq!(host.receive(21, PATIENCE, is_marked).len(), 20);
+        host.receive_exactly(20, is_marked);
     }
     assert_eq!(other_pod.receive(1, PATIENCE, is_marked).len(), 0);
     assert_eq!(lab.cluster.nodes[0].dropped("unknown_unicast"), 0);
@@ -192,8 +192,8 @@ fn outer_checksums_are_as_the_manifest_says() {
         let is_tunnel = |bytes: &[u8]| {
             bytes.len() > 50 && bytes[26..30] == from_node && bytes[36..38] == to_port
         };
-        let tunnels = wire.receive(5, PATIENCE, is_tunnel);
-        assert!(!tunnels.is_empty(), "{wanted}");
+        let tunnels = wire.receive(5, wait::PATIENCE, is_tunnel);
+        assert_eq!(tunnels.len(), 5, "{wanted}");
         for packet in tunnels {
             assert_eq!(packet[40..42] != [0, 0], expected, "{wanted}: {packet:02x?}");
         }

@@ -2,6 +2,7 @@
 //! is done, and when the cause has gone the node is as it should be.
 
 use std::{
+    fs,
     process::Command,
     time::{Duration, Instant},
 };
@@ -42,6 +43,10 @@ fn veths(node: &ClusterNode) -> Vec<String> {
 /// Runs a command in the mount namespace of a node's agent.
 fn in_mounts_of(node: &ClusterNode, arguments: &[&str]) {
     let pid = node.agent_pid().expect("it runs").to_string();
+    let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    wait::until("the agent has mounts of its own", || {
+        (mounts(&pid)? != mounts("self")?).then_some(())
+    });
     let output =
         Command::new("nsenter").args(["--mount", "--target", &pid]).args(arguments).output();
     let output = output.expect("nsenter is there");

@@ -74,7 +74,7 @@ fn a_pod_cannot_send_tunnel_packets_in_the_nodes_name() {
 
     let to =
         |port: u16| move |bytes: &[u8]| bytes.len() > 50 && bytes[36..38] == port.to_be_bytes();
-    let passed = wire.receive(COUNT, Duration::from_secs(2), to(UDP_PORT + 1));
+    let passed = wire.receive(COUNT, wait::PATIENCE, to(UDP_PORT + 1));
     assert_eq!(passed.len(), COUNT, "what is no tunnel of ours passes");
     wait::until_equal("forged packets dropped", &(COUNT as u64), || {
         lab.node.dropped(None, DropReason::ForgedVtep)
@@ -92,7 +92,7 @@ fn our_own_tunnel_packets_leave() {
         sender.send(&frames::arp_request(lab.pod.mac, [10, 0, 0, 1], [10, 0, 0, 77]));
     }
     let ours = |bytes: &[u8]| bytes.len() > 50 && bytes[36..38] == UDP_PORT.to_be_bytes();
-    assert_eq!(wire.receive(COUNT, Duration::from_secs(2), ours).len(), COUNT);
+    assert_eq!(wire.receive(COUNT, wait::PATIENCE, ours).len(), COUNT);
     assert_eq!(lab.node.drops(), []);
 }
 

@@ -135,9 +135,7 @@ fn a_broadcast_reaches_each_receiver_once() {
     }
 
     for receiver in receivers {
-        let patience = std::time::Duration::from_millis(500);
-        let seen = receiver.receive(11, patience, |bytes| bytes[..frame.len()] == frame[..]);
-        assert_eq!(seen.len(), 10);
+        receiver.receive_exactly(10, |bytes| bytes[..frame.len()] == frame[..]);
     }
     let traffic = lab.ours.traffic(VNI);
     assert_eq!(traffic.from_port.packets, 10, "{traffic:?}");
@@ -162,9 +160,7 @@ fn a_broadcast_from_a_vtep_is_not_sent_back_to_vteps() {
     }
 
     for receiver in receivers {
-        let patience = std::time::Duration::from_millis(500);
-        let seen = receiver.receive(11, patience, |bytes| bytes[..frame.len()] == frame[..]);
-        assert_eq!(seen.len(), 10);
+        receiver.receive_exactly(10, |bytes| bytes[..frame.len()] == frame[..]);
     }
     let traffic = lab.ours.traffic(VNI);
     assert_eq!((traffic.from_vtep.packets, traffic.to_port.packets), (10, 20), "{traffic:?}");

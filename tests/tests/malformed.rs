@@ -79,7 +79,7 @@ fn each_malformed_packet_is_dropped_under_its_reason() {
     let seen = pod.receive(1, Duration::from_millis(200), |bytes| bytes[12..14] == [0x88, 0xb5]);
     assert_eq!(seen.len(), 0, "nothing malformed reaches the pod");
     sender.send(&whole);
-    let seen = pod.receive(1, Duration::from_secs(2), |bytes| bytes == &inner[..]);
+    let seen = pod.receive(1, wait::PATIENCE, |bytes| bytes == &inner[..]);
     assert_eq!(seen.len(), 1, "and what is whole does");
 }
 
@@ -99,7 +99,7 @@ fn packets_cut_at_every_length_do_no_harm() {
         sender.send(&whole[..length]);
     }
     sender.send(&whole);
-    let seen = pod.receive(1, Duration::from_secs(2), |bytes| bytes == &inner[..]);
+    let seen = pod.receive(1, wait::PATIENCE, |bytes| bytes == &inner[..]);
     assert_eq!(seen.len(), 1, "the whole one arrives as it was");
 }
 

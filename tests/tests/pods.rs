@@ -178,16 +178,24 @@ fn what_stands_in_the_way_is_said_in_words_with_code_11() {
     assert!(started.elapsed() < Duration::from_secs(10), "not the whole patience");
     assert_eq!(record(&cluster.nodes[0], "c-u-1"), None, "nothing is left behind");
 
-    // A cause that goes away while the pod waits is none.
-    thread::scope(|scope| {
-        let adding = scope.spawn(|| pod.networks("blue").run("ADD", "c"));
-        wait::until("a record", || record(&cluster.nodes[0], "c-u-1"));
+    // A cause that goes away while the pod waits is none. It does not wait for long: one that goes away
+    // too late is there anew for the next ADD.
+    wait::until("an ADD whose cause goes away in time", || {
         operator.tell(|script| {
-            script.problems.clear();
-            attach(&mut script.instructions, "u-1", 1, 1);
+            script.instructions = Instructions::default();
+            script.problems.insert("u-1".to_owned(), vec![problem(says)]);
         });
-        let ran = adding.join().expect("it ends");
-        assert!(ran.succeeded, "{}", ran.output);
+        let ran = thread::scope(|scope| {
+            let adding = scope.spawn(|| pod.networks("blue").run("ADD", "c"));
+            wait::until("a record", || record(&cluster.nodes[0], "c-u-1"));
+            operator.tell(|script| {
+                script.problems.clear();
+                attach(&mut script.instructions, "u-1", 1, 1);
+            });
+            adding.join().expect("it ends")
+        });
+        assert!(ran.succeeded || ran.code() == 11, "{}", ran.output);
+        ran.succeeded.then_some(())
     });
 
     // The network of a configuration of its own, of a namespace that does not allow it.
@@ -273,12 +281,13 @@ fn pods_without_the_annotation_never_wait_for_an_agent_and_the_others_are_told_a
     // An agent that hangs: whoever opened the socket would wait.
     let agent = agent_pid(&cluster.nodes[0]);
     kill(agent, Signal::SIGSTOP).expect("it runs");
-    let started = Instant::now();
     for verb in ["ADD", "CHECK", "DEL", "STATUS", "GC"] {
+        let started = Instant::now();
         let ran = plain.run(verb, "c");
         assert!(ran.succeeded, "{verb}: {}", ran.output);
+        // The least patient, DEL, would wait for 5 s.
+        assert!(started.elapsed() < Duration::from_millis(4500), "{verb}: {:?}", started.elapsed());
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     kill(agent, Signal::SIGCONT).expect("it runs");
 
     cluster.nodes[0].kill_agent();
@@ -288,7 +297,7 @@ fn pods_without_the_annotation_never_wait_for_an_agent_and_the_others_are_told_a
         Pod::new(&cluster.nodes[0], "u-3", &annotated).networks("blue").run("ADD", "d").code(),
         11
     );
-    assert!(started.elapsed() < Duration::from_secs(3), "at once");
+    assert!(started.elapsed() < Duration::from_secs(10), "at once");
     assert!(annotated_pod.run("DEL", "c").succeeded);
     assert_eq!(notes(&cluster.nodes[0]).len(), 1);
     assert_eq!(interfaces(&annotated), ["net1"], "nobody is there to remove it");

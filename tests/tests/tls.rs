@@ -16,7 +16,7 @@ fn two_nodes() -> (Cluster, [ClusterPod; 2]) {
     let cluster = Cluster::with_tls(2);
     cluster.network("blue", "10.10.0.0/24");
     let pods = [cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[])];
-    cluster.ctl_ok(&["wait", "--for=condition=Ready", "l2network/blue"]);
+    cluster.until_ready("blue");
     (cluster, pods)
 }
 

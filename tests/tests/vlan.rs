@@ -2,8 +2,6 @@
 //! one. The kernel takes the first tag out of a frame that it receives and keeps it beside the bytes; a
 //! second one stays in the frame.
 
-use std::time::Duration;
-
 use l2sm_common::mac::Mac;
 use l2sm_tests::{
     frames,
@@ -61,7 +59,7 @@ fn send_all(pod: &Pod) -> Vec<Vec<u8>> {
 /// Checks what came: all frames, each inside a packet of ours without a tag.
 fn check(wire: &Probe, sent: &[Vec<u8>]) {
     let ours = |frame: &[u8]| frame[..6] == HOP.0;
-    let mut came = wire.receive(sent.len() + 1, Duration::from_secs(2), ours);
+    let mut came = wire.receive_exactly(sent.len(), ours);
     for frame in &mut came {
         assert_eq!(frame[12..14], [0x08, 0x00], "no outer tag: {frame:02x?}");
         assert_eq!(frame[36..38], UDP_PORT.to_be_bytes(), "{frame:02x?}");

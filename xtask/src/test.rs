@@ -133,7 +133,11 @@ fn suite(filter: &[String]) -> Result<Report> {
         })?;
         report.end_of_kind(passed);
     }
-    report.kernel(klog::warnings(&before, &klog::read()?));
+    let said = klog::said(&before, &klog::read()?);
+    for line in &said.shortages {
+        say!("the kernel, about a shortage: {line}");
+    }
+    report.kernel(said.warnings);
     report.not_run(&fs::read_to_string(&not_run).context("cannot read what did not run")?);
     Ok(report)
 }

@@ -18,7 +18,7 @@ use nix::{
 use crate::{cgroups, init, places, programs};
 
 /// Time that a machine may take to come up or go, and a service to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Time that processes have to end with their machine before each is ended.
 const GRACE: Duration = Duration::from_secs(1);

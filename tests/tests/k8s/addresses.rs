@@ -69,5 +69,5 @@ pub(crate) fn taken(cluster: &Kubernetes) {
     assert_eq!(addresses(cluster, namespace, "late"), ["10.41.0.1/24"]);
     cluster.refused(&format!("wait pod/lost -n {namespace} --for=condition=Ready --timeout=1s"));
     // Its node would try it again and again.
-    cluster.kubectl(&format!("delete namespace {namespace} --timeout=60s"));
+    cluster.until_succeeds(&format!("delete namespace {namespace}"));
 }

@@ -49,7 +49,7 @@ pub(crate) fn a_number_is_fixed(cluster: &Kubernetes) {
         );
     }
     cluster.kubectl(&format!(r#"{patch} l2net chosen -p {{"spec":{{"mtu":1400}}}}"#));
-    cluster.kubectl("delete namespace numbers --timeout=60s");
+    cluster.until_succeeds("delete namespace numbers");
 }
 
 /// What users of kubectl look at.

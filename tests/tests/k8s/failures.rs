@@ -63,8 +63,8 @@ pub(crate) fn ends_without_operator(cluster: &Kubernetes) {
     });
 
     // Pods go, and namespaces without a network that somebody uses.
-    cluster.kubectl(&format!("delete pod a -n {home} --timeout=30s"));
-    cluster.kubectl(&format!("delete namespace {guests} --timeout=45s"));
+    cluster.until_succeeds(&format!("delete pod a -n {home}"));
+    cluster.until_succeeds(&format!("delete namespace {guests}"));
     cluster.kubectl(&format!("delete namespace {home} --wait=false"));
     let waits_for = cluster.until("the namespace to wait for its networks alone", || {
         let conditions = cluster.get(&format!("namespace {home}"))["status"]["conditions"].clone();
@@ -91,14 +91,17 @@ pub(crate) fn operator_stopped(cluster: &Kubernetes) {
     let took = take_over(cluster, "operator-stopped", Signal::SIGTERM);
     figures::say("another operator serves after a clean stop", &format!("{took:.1?}"));
     figures::bar("another operator within a second", took <= AT_ONCE);
-    assert!(took <= AT_ONCE * 5, "{took:?}: it waits for the end of the lease");
+    assert!(took < Duration::from_secs(9), "{took:?}: it waits for the end of the lease");
 }
 
 pub(crate) fn operator_killed(cluster: &Kubernetes) {
     let took = take_over(cluster, "operator-killed", Signal::SIGKILL);
     figures::say("another operator serves after a crash", &format!("{took:.1?}"));
     assert!(took >= AT_ONCE, "{took:?}: it did not crash, it let the lease go");
-    assert!(took <= LEASE + AT_ONCE * 2, "{took:?}, and the lease ends after {LEASE:?}");
+    assert!(
+        took <= LEASE + Duration::from_secs(10),
+        "{took:?}, and the lease ends after {LEASE:?}"
+    );
 }
 
 /// Ends the operator that serves by a signal, with pods that talk to each other meanwhile; the time

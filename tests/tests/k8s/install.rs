@@ -73,7 +73,7 @@ pub(crate) fn uninstalling_leaves_nothing(cluster: &Kubernetes) {
     }
 
     // Pods let go of their networks first.
-    cluster.kubectl("delete pods -A --selector=!app.kubernetes.io/part-of --timeout=60s");
+    cluster.until_succeeds("delete pods -A --selector=!app.kubernetes.io/part-of");
     for line in documented() {
         let arguments = line.trim_start_matches("kubectl ").replace('\'', "");
         cluster.kubectl(&arguments.replace("deploy/", &format!("{}/", deploy().display())));

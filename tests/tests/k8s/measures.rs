@@ -37,7 +37,7 @@ code=$?
 ended=${EPOCHREALTIME/[.,]}
 case "$CNI_COMMAND;;$CNI_ARGS;" in
 ADD\;*\;K8S_POD_NAMESPACE=quick\;*)
-    nsenter --net="$CNI_NETNS" ping -c 1 -i 0.002 -w 2 10.70.0.1 > /run/l2sm-timed/ping 2>&1 &&
+    nsenter --net="$CNI_NETNS" ping -c 1 -i 0.002 -w 20 10.70.0.1 > /run/l2sm-timed/ping 2>&1 &&
         echo "$began $ended ${EPOCHREALTIME/[.,]}" >> /run/l2sm-timed/adds
 esac
 exit $code"#;
@@ -108,7 +108,7 @@ pub(crate) fn attach_durations(cluster: &Kubernetes) {
     }
 
     let (adds, pings) = times(&machine.run("sh", &["-c", TAKE_TIMER]).expect("it runs"));
-    cluster.kubectl(&format!("delete namespace {namespace} --timeout=60s"));
+    cluster.until_succeeds(&format!("delete namespace {namespace}"));
     assert!(adds.len() >= ADDS, "{} ADDs seen of {ADDS} pods", adds.len());
     say_load();
     let tell = |what: &str, times: &[Duration]| {

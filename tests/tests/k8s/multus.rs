@@ -4,7 +4,7 @@
 
 use l2sm_tests::{
     cnitool,
-    k8s::{Kubernetes, PATIENCE, PodRef, network, pod},
+    k8s::{Kubernetes, PodRef, network, pod},
 };
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ pub(crate) fn nad_and_annotation(cluster: &Kubernetes) {
     cluster.until_ready(&PodRef { namespace, name: "peer" });
 
     // The operator looks for new kinds of objects once a minute.
-    cluster.until_within(PATIENCE * 2, "the operator to see the NAD", || {
+    cluster.until("the operator to see the NAD", || {
         let attachments = cluster.list(&format!("l2attachments -n {namespace}"));
         let ours = |one: &Value| one["spec"]["pod"] == "both" && one["spec"]["ifname"] == "net1";
         attachments.iter().any(ours).then_some(())

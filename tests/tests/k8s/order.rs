@@ -136,7 +136,7 @@ fn ping_pong(cluster: &Kubernetes, namespace: &str) {
     cluster.until_ready(&from);
     cluster.until_ready(&PodRef { namespace, name: "pong" });
     assert_eq!(cluster.ping(&from, "10.1.2.77", 5), 5);
-    cluster.kubectl(&format!("delete namespace {namespace} --timeout=60s"));
+    cluster.until_succeeds(&format!("delete namespace {namespace}"));
 }
 
 pub(crate) fn documented(cluster: &Kubernetes) {
@@ -162,7 +162,7 @@ pub(crate) fn documented(cluster: &Kubernetes) {
     });
     let network = cluster.get(&format!("l2network ping-network -n {namespace}"));
     assert!(network["status"]["conditions"].to_string().contains("provider"), "{network}");
-    cluster.kubectl(&format!("delete namespace {namespace} --timeout=60s"));
+    cluster.until_succeeds(&format!("delete namespace {namespace}"));
 }
 
 pub(crate) fn reverse(cluster: &Kubernetes) {
@@ -232,7 +232,7 @@ pub(crate) fn malformed(cluster: &Kubernetes) {
     // Mended, it starts.
     cluster.kubectl(&format!("annotate --overwrite pod wrong -n {namespace} l2sm/networks=blue"));
     cluster.until_ready(&PodRef { namespace, name: "wrong" });
-    cluster.kubectl(&format!("delete namespace {namespace} --timeout=60s"));
+    cluster.until_succeeds(&format!("delete namespace {namespace}"));
 }
 
 pub(crate) fn in_use(cluster: &Kubernetes) {

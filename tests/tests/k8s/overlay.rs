@@ -98,8 +98,13 @@ pub(crate) fn an_address_waits_for_its_node(cluster: &Kubernetes) {
     cluster.kubectl("label node node1 agents=on");
     choose_agents(cluster, r#""on""#);
 
+    let machine = &cluster.node(2).machine;
+    cluster.until("the agent to have left node2", || {
+        machine.processes_of("l2sm-agent").ok()?.is_empty().then_some(())
+    });
+
     // Nobody removes it from node2's kernel now; not even another operator gives its address away.
-    cluster.kubectl(&format!("delete pod old -n {namespace} --timeout=60s"));
+    cluster.until_succeeds(&format!("delete pod old -n {namespace}"));
     cluster.until("the garbage collector to leave the node as its owner", || {
         let old = attachment(cluster, &of("old")).expect("it stays");
         let owners = old["metadata"]["ownerReferences"].as_array()?;

@@ -204,6 +204,7 @@ fn cnitool_drives_the_list_with_a_bridge_before_our_plugin() {
     });
     assert_eq!(interfaces(&annotated), ["eth0", "net1"]);
     wait::until_equal("hot", &vec!["eth0".to_owned(), "net1".to_owned()], || interfaces(&plain));
+    wait::until_equal("a ping", &1, || annotated.ping("10.9.0.1", 1));
     assert_eq!(annotated.ping("10.9.0.1", 3), 3);
     done(run(&tool, &dirs, &cluster, "check", &annotated, "u-2", &blue), "check");
     done(run(&tool, &dirs, &cluster, "del", &annotated, "u-2", &blue), "annotated del");

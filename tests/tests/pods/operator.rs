@@ -186,6 +186,8 @@ impl v1::dataplane_server::Dataplane for Service {
         let shown = request.peer_certs();
         let shown = shown.as_ref().and_then(|certificates| certificates.first());
         let shown = shown.ok_or_else(|| Status::unauthenticated("no certificate"))?.to_vec();
+        // Before anybody hears of the stream: from then on the test may end it.
+        let ends = self.script.borrow().ends;
         self.heard.lock().expect("no panic").certificates.push(shown);
         let mut inbound = request.into_inner();
         let (outbound, queue) = mpsc::channel(64);
@@ -201,7 +203,7 @@ impl v1::dataplane_server::Dataplane for Service {
             }
         });
         let script = self.script.clone();
-        tokio::spawn(async move { drop(play(script, &outbound).await) });
+        tokio::spawn(async move { drop(play(script, ends, &outbound).await) });
         Ok(Response::new(Box::pin(ReceiverStream::new(queue))))
     }
 
@@ -220,16 +222,16 @@ impl v1::dataplane_server::Dataplane for Service {
     }
 }
 
-/// Tells all, again with each change, until the streams end.
+/// Tells all, again with each change, until the streams end for the time after `ends`.
 async fn play(
     mut script: watch::Receiver<Script>,
+    ends: u64,
     outbound: &mpsc::Sender<Result<v1::FromController, Status>>,
 ) -> Result<(), mpsc::error::SendError<Result<v1::FromController, Status>>> {
     let say = |message| outbound.send(Ok(v1::FromController { message: Some(message) }));
     let welcome = v1::Welcome { source: "cluster".to_owned(), epoch: 1, ..v1::Welcome::default() };
     say(Message::Welcome(welcome)).await?;
     let mut told = BTreeMap::new();
-    let ends = script.borrow().ends;
     loop {
         let now = script.borrow_and_update().clone();
         if now.ends != ends {

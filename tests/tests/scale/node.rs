@@ -147,6 +147,7 @@ fn an_idle_agent_is_small() {
     let cluster = Cluster::of_release(2);
     cluster.network("blue", "10.9.0.0/24");
     let (pod, peer) = (cluster.pod(0, "blue", &[]), cluster.pod(1, "blue", &[]));
+    cluster.until_ready("blue");
     assert_eq!(pod.netns.ping(peer.address(), 3), 3);
     for node in &cluster.nodes {
         let resident = resident(node.agent_pid().expect("it runs"));

@@ -17,6 +17,23 @@ const SIGNS: [&str; 7] = [
     "unregister_netdevice: waiting for",
 ];
 
+/// Of these, what stands also in what the kernel says about a shortage.
+const TRACE: &str = "Call Trace";
+
+/// How the kernel begins to say that a machine had too little processor time or memory, which is no bug.
+const SHORTAGES: [&str; 3] = [
+    "watchdog: BUG: soft lockup",
+    "rcu:",
+    // What the other processors do, behind one of the first two.
+    "NMI backtrace for cpu",
+];
+
+/// The same, behind the name of the process that asked for memory.
+const NO_MEMORY: &str = " invoked oom-killer:";
+
+/// How a trace ends.
+const END: &str = "</TASK>";
+
 /// The most lines that are worth printing.
 const MOST: usize = 60;
 
@@ -28,12 +45,38 @@ pub(super) fn read() -> Result<String> {
     command::read(&mut command::new("dmesg")).context("cannot read the kernel's log")
 }
 
-/// What is in `after` and not yet in `before`, from the first sign of something wrong; empty when
-/// there is none.
-pub(super) fn warnings(before: &str, after: &str) -> Vec<String> {
-    let wrong = |line: &&str| SIGNS.iter().any(|sign| line.contains(sign));
-    let lines = fresh(before, after).skip_while(|line| !wrong(line));
-    lines.take(MOST).map(str::to_owned).collect()
+/// What the kernel has said meanwhile.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// From the first sign of something wrong; empty when there is none.
+    pub(super) warnings: Vec<String>,
+    /// Before that, of what the machine was short of: worth printing, and no failure.
+    pub(super) shortages: Vec<String>,
+}
+
+/// What is in `after` and not yet in `before`.
+pub(super) fn said(before: &str, after: &str) -> Said {
+    let mut said = Said::default();
+    let mut is_shortage = false;
+    for line in fresh(before, after) {
+        let signs: Vec<_> = SIGNS.into_iter().filter(|sign| line.contains(sign)).collect();
+        let goes_on = is_shortage && signs.iter().all(|sign| *sign == TRACE);
+        is_shortage = goes_on || begins_shortage(line);
+        if !said.warnings.is_empty() || (!is_shortage && !signs.is_empty()) {
+            said.warnings.push(line.to_owned());
+        } else if is_shortage {
+            said.shortages.push(line.to_owned());
+        }
+        is_shortage &= !line.contains(END);
+    }
+    said.warnings.truncate(MOST);
+    said.shortages.truncate(MOST);
+    said
+}
+
+fn begins_shortage(line: &str) -> bool {
+    let message = line.split_once("] ").map_or(line, |(_time, message)| message);
+    SHORTAGES.iter().any(|begin| message.starts_with(begin)) || message.contains(NO_MEMORY)
 }
 
 /// The lines of `after` that come after the last of `before`. The kernel drops old lines from a
@@ -49,6 +92,10 @@ mod tests {
     use super::*;
 
     const BEFORE: &str = "[ 1.0] boot\n[ 2.0] WARNING: old\n[ 3.0] up\n";
+
+    fn warnings(before: &str, after: &str) -> Vec<String> {
+        said(before, after).warnings
+    }
 
     #[test]
     fn old_warnings_are_not_ours() {
@@ -72,5 +119,34 @@ mod tests {
     #[test]
     fn a_log_that_has_turned_over_is_all_new() {
         assert_eq!(warnings(BEFORE, "[ 9.0] BUG: x\n"), ["[ 9.0] BUG: x"]);
+    }
+
+    /// As the kernel says it, of each kind.
+    const STALL: &str = "[ 4.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n\
+        [ 4.1] rcu: \t1-...!: (1 GPs behind)\n\
+        [ 4.2] Sending NMI from CPU 0 to CPUs 1:\n\
+        [ 4.3] NMI backtrace for cpu 1\n[ 4.4] Call Trace:\n[ 4.5]  <TASK>\n[ 4.6]  </TASK>\n";
+    const LOCKUP: &str = "[ 5.0] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [ping:9]\n\
+        [ 5.1] CPU: 0 PID: 9\n[ 5.2] Call Trace:\n[ 5.3]  <TASK>\n[ 5.4]  </TASK>\n";
+    const OOM: &str = "[ 6.0] cargo invoked oom-killer: gfp_mask=0x1\n[ 6.1] CPU: 0 PID: 9\n\
+        [ 6.2] Call Trace:\n[ 6.3]  <TASK>\n[ 6.4]  </TASK>\n[ 6.5] Mem-Info:\n";
+
+    #[test]
+    fn a_shortage_is_shown_and_is_no_warning() {
+        for (text, lines) in [(STALL, 7), (LOCKUP, 5), (OOM, 5)] {
+            let said = said(BEFORE, &format!("{BEFORE}{text}"));
+            assert_eq!((said.warnings, said.shortages.len()), (vec![], lines), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_seen_in_a_shortage_and_behind_one() {
+        for text in [STALL, LOCKUP, OOM] {
+            let (first, _rest) = text.split_once('\n').unwrap();
+            let inside = format!("{first}\n[ 7.0] BUG: kernel NULL pointer\n[ 7.1] Call Trace:\n");
+            assert_eq!(warnings("", &inside).len(), 2, "{inside}");
+            let behind = format!("{text}[ 7.0] INFO: task x blocked\n[ 7.1] Call Trace:\n");
+            assert_eq!(warnings("", &behind), ["[ 7.1] Call Trace:"], "{behind}");
+        }
     }
 }

@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
-/// Whoever listens says something within this.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A kernel takes a connection within this, whatever its programs do.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Whoever listens says something within this, also on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Preface of HTTP/2 and empty SETTINGS (RFC 9113 section 3.4): a server of it answers with its own.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 /// Content type of a TLS record with an alert (RFC 8446 section 5.1).
@@ -22,7 +24,7 @@ pub fn wants_tls(url: &str) -> bool {
     let authority = authority.split('/').next().unwrap_or_default();
     let addresses = authority.to_socket_addrs().into_iter().flatten();
     addresses.take(4).any(|address| {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE);
+        let stream = TcpStream::connect_timeout(&address, CONNECT);
         stream.is_ok_and(|stream| first_byte(stream) == Some(ALERT))
     })
 }
