@@ -12,7 +12,13 @@ mod settle;
 #[path = "datapath/upgrade.rs"]
 mod upgrade;
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use l2sm_agent::datapath::{
     Attaching, Datapath as _, DatapathError, KernelDatapath, remove_filters, remove_pins,
@@ -26,6 +32,14 @@ use l2sm_common::{
 use l2sm_core::{
     diff::{Change, diff},
     image::{Hook, Image, Program},
+};
+
+use nix::{
+    libc,
+    sys::{
+        pthread::{pthread_kill, pthread_self},
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    },
 };
 
 use crate::{
@@ -345,4 +359,30 @@ fn settle(datapath: &mut KernelDatapath) {
 /// The directory of this layout.
 fn version() -> String {
     format!("v{}", abi::ABI)
+}
+
+#[test]
+fn signals_while_programs_are_verified_are_no_reason_to_give_up() {
+    extern "C" fn nothing(_signal: libc::c_int) {}
+    sandboxed("signals", |sandbox| {
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+        let loader = pthread_self();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // Fewer than the attempts, and further apart than a program takes.
+                for _signal in 0..3 {
+                    thread::sleep(Duration::from_millis(12));
+                    if !done.load(Ordering::Relaxed) {
+                        pthread_kill(loader, Signal::SIGUSR1).unwrap();
+                    }
+                }
+            });
+            let opened = KernelDatapath::open(sandbox.bpffs()).map(drop);
+            done.store(true, Ordering::Relaxed);
+            opened.unwrap();
+        });
+    });
 }

@@ -1,5 +1,7 @@
 //! The object: programs and maps as built for the kernel.
 
+use std::io::ErrorKind;
+
 use aya::{
     Ebpf, EbpfLoader,
     programs::{ProgramError, SchedClassifier},
@@ -22,6 +24,9 @@ const LOADED: &[u8] = OBJECT;
 #[cfg(feature = "log")]
 const LOADED: &[u8] = LOG_OBJECT;
 
+/// How often a program is loaded, `PROG_LOAD_ATTEMPTS` of libbpf.
+const ATTEMPTS: usize = 5;
+
 /// Parses the object, and opens or makes its maps; `capacities`: of those that are made now.
 pub(super) fn load_object(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, DatapathError> {
     let directory = pins.maps();
@@ -39,7 +44,22 @@ pub(super) fn load_object(pins: &Pins, capacities: &Capacities) -> Result<Ebpf, 
 /// Has the kernel verify and load one program.
 pub(super) fn load_program(object: &mut Ebpf, name: &str) -> Result<(), DatapathError> {
     let program = classifier(object, name)?;
-    program.load().map_err(|error| DatapathError::program(name, error))
+    try_again(|| program.load()).map_err(|error| DatapathError::program(name, error))
+}
+
+/// Loads a program once more when a signal to this process broke off its verification, which the kernel
+/// then answers by `EAGAIN` (`bpf_check`); as often as libbpf does.
+pub(super) fn try_again(
+    mut load: impl FnMut() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
+    for _broken_off in 1..ATTEMPTS {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == ErrorKind::WouldBlock => {}
+            ended => return ended,
+        }
+    }
+    load()
 }
 
 /// A program of the object.

@@ -19,7 +19,7 @@ use aya::{
 use l2sm_core::image::{Hook, Program};
 
 use super::{Attached, device_name, no_device, query, uses_map};
-use crate::datapath::{DatapathError, bpffs::Pins, error::chain};
+use crate::datapath::{DatapathError, bpffs::Pins, error::chain, object::try_again};
 
 /// The kernel takes a program off this soon after its last link is gone.
 const GONE: Duration = Duration::from_secs(1);
@@ -156,7 +156,7 @@ fn load(object: &mut Ebpf, program: Program) -> Result<&mut Xdp, DatapathError> 
     let wrong = |error| DatapathError::Object(format!("program {name}: {error}"));
     let program: &mut Xdp = program.try_into().map_err(wrong)?;
     if program.fd().is_err() {
-        program.load().map_err(|error| DatapathError::program(name, error))?;
+        try_again(|| program.load()).map_err(|error| DatapathError::program(name, error))?;
     }
     Ok(program)
 }
