@@ -231,6 +231,32 @@ fn an_address_waits_for_its_node_also_when_others_removed_its_attachment() {
 }
 
 #[test]
+fn orders_are_tried_without_what_they_replace_and_nothing_changes() {
+    let hub = hub(&Api::default());
+    let narrow = ", networkCIDR: 10.0.0.0/30";
+    hub.observe(vec![network("blue", "u1", OLD, narrow)], &[]).unwrap();
+    hub.place(&order("a", "blue")).unwrap();
+    hub.place(&order("b", "blue")).unwrap();
+    let revision = hub.status().revision;
+    let tried = |gone: &[&str], orders: &[PodOrder]| -> Vec<Option<String>> {
+        let gone: Vec<_> = gone.iter().map(|name| ObjectKey::new("default", *name)).collect();
+        let tried = hub.try_orders(&gone, orders).into_iter();
+        tried.map(|tried| tried.err().map(|why| why.to_string())).collect()
+    };
+
+    let first = with_first(order("b", "blue"));
+    let held = "network default/blue: address 10.0.0.1 is in use by default/a";
+    assert_eq!(tried(&["b"], std::slice::from_ref(&first)), [Some(held.to_owned())]);
+    assert_eq!(tried(&["a", "b"], &[first, order("a", "blue")]), [None, None], "they swap");
+    let full = tried(&["a"], &[order("a", "blue"), order("c", "blue")]);
+    assert!(full[0].is_none() && full[1].is_some(), "{full:?}");
+    let unknown = tried(&["a"], &[order("a", "red")]);
+    assert_eq!(unknown, [Some("there is no network default/red".to_owned())]);
+
+    assert_eq!((hub.status().revision, hub.status().attachments), (revision, 2));
+}
+
+#[test]
 fn an_attachment_that_leaves_goes_with_its_node_and_another_one_of_its_name_stays() {
     let hub = hub(&Api::default());
     hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();
