@@ -83,6 +83,8 @@ pub struct Problem {
     pub place: Place,
     /// The interface's name, where it is fixed.
     pub ifname: Option<String>,
+    /// The network, where it is known.
+    pub network: Option<ObjectKey>,
     /// One `CamelCase` word.
     pub reason: &'static str,
     /// In words.
@@ -109,12 +111,8 @@ pub fn read_wishes(pod: &Pod, held: &[&L2Attachment], around: Surroundings<'_>) 
             pod.networks.is_some() || multus.iter().any(|entry| is_ours(pod, entry, around));
         if ours_there {
             let message = "the pod is on the host's network: it has no interfaces of its own";
-            wishes.problem(
-                Place { multus: false, entry: 0 },
-                None,
-                "HostNetwork",
-                message.to_owned(),
-            );
+            let place = Place { multus: false, entry: 0 };
+            wishes.problem(place, None, None, ("HostNetwork", message.to_owned()));
         }
         return wishes;
     }
@@ -126,30 +124,31 @@ pub fn read_wishes(pod: &Pod, held: &[&L2Attachment], around: Surroundings<'_>) 
                 // A running pod keeps what it has: only a NAD that says otherwise takes it away.
                 let has = held.iter().any(|held| held.spec.ifname == ifname);
                 if let Some(why) = nad_fault(pod, entry, around).filter(|_| has) {
-                    wishes.settle(place, ifname, Err(("InvalidNAD", why)));
+                    wishes.settle(place, ifname, None, Err(("InvalidNAD", why)));
                 }
             }
             Ok(Some(key)) => {
                 let settled = usable(&ifname)
-                    .and_then(|()| wish(pod, entry, place, ifname.clone(), key, around));
-                wishes.settle(place, ifname, settled);
+                    .and_then(|()| wish(pod, entry, place, ifname.clone(), key.clone(), around));
+                wishes.settle(place, ifname, Some(key), settled);
             }
-            Err(why) => wishes.settle(place, ifname, Err(why)),
+            Err(why) => wishes.settle(place, ifname, None, Err(why)),
         }
     }
     let found: Vec<_> = ours.iter().map(|entry| find_network(pod, entry, around)).collect();
     let names = interface_names(&multus, &keep_names(&multus, &ours, &found, held));
     for (((index, entry), found), name) in ours.iter().enumerate().zip(found).zip(names) {
         let place = Place { multus: false, entry: index };
+        let network = found.as_ref().ok().cloned();
         let ifname = match name {
             Ok(ifname) => ifname,
             Err(why) => {
-                wishes.problem(place, None, "InterfaceNameInUse", why);
+                wishes.problem(place, None, network, ("InterfaceNameInUse", why));
                 continue;
             }
         };
         let settled = found.and_then(|key| wish(pod, entry, place, ifname.clone(), key, around));
-        wishes.settle(place, ifname, settled);
+        wishes.settle(place, ifname, network, settled);
     }
     wishes
 }
@@ -205,17 +204,24 @@ impl Wishes {
             Some(Err(why)) => {
                 let name = if multus { MULTUS_NETWORKS } else { NETWORKS };
                 let message = format!("annotation {name}: {why}");
-                self.problem(Place { multus, entry: 0 }, None, "InvalidAnnotation", message);
+                let place = Place { multus, entry: 0 };
+                self.problem(place, None, None, ("InvalidAnnotation", message));
                 self.unreadable = true;
                 Vec::new()
             }
         }
     }
 
-    fn settle(&mut self, place: Place, ifname: String, settled: Result<Interface, Fault>) {
+    fn settle(
+        &mut self,
+        place: Place,
+        ifname: String,
+        network: Option<ObjectKey>,
+        settled: Result<Interface, Fault>,
+    ) {
         match settled {
             Ok(interface) => self.interfaces.push(interface),
-            Err((reason, message)) => self.problem(place, Some(ifname), reason, message),
+            Err(why) => self.problem(place, Some(ifname), network, why),
         }
     }
 
@@ -223,10 +229,10 @@ impl Wishes {
         &mut self,
         place: Place,
         ifname: Option<String>,
-        reason: &'static str,
-        message: String,
+        network: Option<ObjectKey>,
+        (reason, message): Fault,
     ) {
-        self.problems.push(Problem { place, ifname, reason, message });
+        self.problems.push(Problem { place, ifname, network, reason, message });
     }
 }
 

@@ -152,6 +152,9 @@ fn what_cannot_be_is_said_in_words_and_the_rest_is_done() {
     for (annotation, expected) in cases {
         assert_eq!(told(&shop().of(Some(annotation), None)), expected, "{annotation}");
     }
+    let clash = shop().of(Some(r#"[{"name":"blue","ifname":"eth0"}]"#), None);
+    let blue = Some(ObjectKey::new("shop", "blue"));
+    assert_eq!((clash.problems[0].ifname.as_deref(), &clash.problems[0].network), (None, &blue));
     let wrong_ip = shop().of(Some(r#"[{"name":"blue","ips":["10.0.0"]}]"#), None);
     assert_eq!(wrong_ip.problems[0].reason, "InvalidAnnotation");
     let broken = shop().of(Some(r#"[{"name":"#), None);

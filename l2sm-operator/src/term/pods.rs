@@ -29,10 +29,10 @@ use super::{Term, Trouble, retry::Retry};
 use crate::{
     ask::ask,
     cluster::{Cluster, News},
-    steps::{Step, hold_back, plan_steps},
+    steps::{Placing, hold_back, keep_last_state, plan_steps},
     stored::{NODE_UID, POD_UID},
     watched::{Pod, Stage},
-    wishes::{Interface, Place, Problem, Surroundings, read_wishes},
+    wishes::{Interface, Problem, Surroundings, read_wishes},
     writer::Write,
 };
 
@@ -110,26 +110,30 @@ impl Term {
             let has = || refs.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
             problem.reason != "NetworkDeleting" || !has()
         });
+        let gone: Vec<_> = leaving.iter().map(|held| held.metadata.key()).collect();
+        let (steps, refused) = on_hub(&self.hub, move |hub| {
+            keep_last_state(steps, &gone, |gone, orders| hub.try_orders(gone, orders))
+        })
+        .await;
+        problems.extend(refused.iter().map(|(placing, why)| refusal(placing, why)));
         // What takes its place would have its name, or its address.
         let mut in_the_way = leaving.first().map(|held| not_let_go(&held.spec.node));
-        for step in steps {
-            match step {
-                Step::Withdraw(key) => {
-                    if pod.stage != Stage::Ended {
-                        let node = pod.node.as_deref().unwrap_or_default();
-                        in_the_way = match self.withdraw(&key).await {
-                            Ok(true) => continue,
-                            Ok(false) => Some(not_let_go(node)),
-                            Err(_said) => Some(API_AWAY.to_owned()),
-                        };
-                    }
-                    self.leaving.insert(key);
-                }
-                Step::Place(place, order) => problems.extend(match &in_the_way {
-                    Some(why) => Some(waits(place, order.ifname, why)),
-                    None => self.place(known.cluster, place, *order).await,
-                }),
+        for key in steps.withdraw {
+            if pod.stage != Stage::Ended {
+                let node = pod.node.as_deref().unwrap_or_default();
+                in_the_way = match self.withdraw(&key).await {
+                    Ok(true) => continue,
+                    Ok(false) => Some(not_let_go(node)),
+                    Err(_said) => Some(API_AWAY.to_owned()),
+                };
             }
+            self.leaving.insert(key);
+        }
+        for placing in steps.place {
+            problems.extend(match &in_the_way {
+                Some(why) => Some(waits(&placing, why)),
+                None => self.place(known.cluster, placing).await,
+            });
         }
         problems.extend(clashes(&wishes.interfaces, &refs, &published.plan));
         if pod.stage == Stage::Ended || pod.deleting {
@@ -157,13 +161,8 @@ impl Term {
     }
 
     /// Makes one attachment; the result is what stands in its way.
-    async fn place(
-        &mut self,
-        cluster: &Cluster,
-        place: Place,
-        mut order: PodOrder,
-    ) -> Option<Problem> {
-        let ifname = order.ifname.clone();
+    async fn place(&mut self, cluster: &Cluster, mut placing: Placing) -> Option<Problem> {
+        let order = &mut placing.order;
         if let Some(node) = cluster.nodes.get(&order.node) {
             order.labels.insert(NODE_UID.to_owned(), node.uid.clone());
         }
@@ -173,31 +172,19 @@ impl Term {
             if let Some(stored) = cluster.ours.get(&reference)
                 && !self.keep_network(stored, true).await
             {
-                return Some(waits(place, ifname, API_AWAY));
+                return Some(waits(&placing, API_AWAY));
             }
         }
-        let told = order.clone();
-        let refusal = match on_hub(&self.hub, move |hub| hub.place(&order)).await {
+        let order = placing.order.clone();
+        match on_hub(&self.hub, move |hub| hub.place(&order)).await {
             Ok(()) => {
-                let network = told.network.as_ref().map(ToString::to_string).unwrap_or_default();
-                let PodOrder { namespace, pod, node, .. } = &told;
+                let PodOrder { namespace, pod, node, ifname, network, .. } = &placing.order;
+                let network = network.as_ref().map(ToString::to_string).unwrap_or_default();
                 info!(pod = format!("{namespace}/{pod}"), ifname, network, node, "attachment made");
-                return None;
+                None
             }
-            Err(refusal) => refusal,
-        };
-        let reason = match &refusal {
-            Refusal::AlreadyExists(_) => "AddressInUse",
-            Refusal::Exhausted(_) => "AddressesExhausted",
-            Refusal::Invalid(_) => "AddressInvalid",
-            Refusal::NotFound(_) => "NetworkNotFound",
-            Refusal::Precondition(_) | Refusal::Store(StoreError::Refused(_)) => "NotAttached",
-            Refusal::Store(why) => {
-                warn!(%why, "an attachment waits");
-                return Some(waits(place, ifname, API_AWAY));
-            }
-        };
-        Some(Problem { place, ifname: Some(ifname), reason, message: refusal.to_string() })
+            Err(why) => Some(refusal(&placing, &why)),
+        }
     }
 
     /// Removes an attachment; the result says whether it is gone, or waits for its node.
@@ -325,6 +312,7 @@ fn clashes(interfaces: &[Interface], held: &[&L2Attachment], plan: &Plan) -> Vec
         Some(Problem {
             place: interface.place,
             ifname: Some(interface.ifname.clone()),
+            network: Some(interface.network.clone()),
             reason: "AddressInUse",
             message: clash(interface)?.to_string(),
         })
@@ -336,10 +324,31 @@ fn key_of(held: &Arc<L2Attachment>) -> ObjectKey {
     held.metadata.key()
 }
 
+/// Why an attachment cannot be made.
+fn refusal(placing: &Placing, why: &Refusal) -> Problem {
+    let reason = match why {
+        Refusal::AlreadyExists(_) => "AddressInUse",
+        Refusal::Exhausted(_) => "AddressesExhausted",
+        Refusal::Invalid(_) => "AddressInvalid",
+        Refusal::NotFound(_) => "NetworkNotFound",
+        Refusal::Precondition(_) | Refusal::Store(StoreError::Refused(_)) => "NotAttached",
+        Refusal::Store(why) => {
+            warn!(%why, "an attachment waits");
+            return waits(placing, API_AWAY);
+        }
+    };
+    problem_of(placing, reason, why.to_string())
+}
+
 /// What waits for something that is none of the user's business.
-fn waits(place: Place, ifname: String, why: &str) -> Problem {
-    let message = format!("{why}: trying again");
-    Problem { place, ifname: Some(ifname), reason: WAITING, message }
+fn waits(placing: &Placing, why: &str) -> Problem {
+    problem_of(placing, WAITING, format!("{why}: trying again"))
+}
+
+fn problem_of(placing: &Placing, reason: &'static str, message: String) -> Problem {
+    let PodOrder { ifname, network, .. } = &placing.order;
+    let (ifname, network) = (Some(ifname.clone()), network.clone());
+    Problem { place: placing.place, ifname, network, reason, message }
 }
 
 fn not_let_go(node: &str) -> String {
