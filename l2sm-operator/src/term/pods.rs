@@ -31,7 +31,7 @@ use crate::{
     cluster::{Cluster, News},
     steps::{Placing, hold_back, keep_last_state, plan_steps},
     stored::{NODE_UID, POD_UID},
-    watched::{Pod, Stage},
+    watched::{Pod, RuntimePod, Stage},
     wishes::{Interface, Problem, Surroundings, read_wishes},
     writer::Write,
 };
@@ -50,8 +50,8 @@ struct Known<'a> {
     members: &'a Members,
 }
 
-/// Attachments by the UID of their pod, as its container runtime knows it.
-type ByPod = BTreeMap<String, Vec<Arc<L2Attachment>>>;
+/// Attachments by their pod.
+type ByPod = BTreeMap<RuntimePod, Vec<Arc<L2Attachment>>>;
 
 impl Term {
     /// Brings the pods that are due to what they want.
@@ -68,8 +68,8 @@ impl Term {
         let catalog = on_hub(&self.hub, Hub::catalog).await;
         let members = catalog.members(&cluster.node_names());
         let by_pod = by_pod(&catalog);
-        for uid in &news.ended {
-            self.leaving.extend(by_pod.get(uid).into_iter().flatten().map(key_of));
+        for pod in &news.ended {
+            self.leaving.extend(by_pod.get(pod).into_iter().flatten().map(key_of));
         }
         self.find_orphans(cluster, &by_pod, news).await;
         // Another one of its name may be made now: that one stays.
@@ -78,7 +78,7 @@ impl Term {
         for key in due {
             match cluster.pods.get(key) {
                 Some(pod) => {
-                    let held = by_pod.get(&pod.runtime_uid).map_or(&[][..], Vec::as_slice);
+                    let held = by_pod.get(&pod.at_runtime()).map_or(&[][..], Vec::as_slice);
                     Box::pin(self.reconcile_pod(known, pod, held)).await;
                 }
                 None => self.forget(key),
@@ -206,10 +206,10 @@ impl Term {
         if news.ours.is_empty() && self.unseen.is_empty() && !unasked {
             return;
         }
-        let live: BTreeSet<_> = cluster.pods.values().map(|pod| pod.runtime_uid.as_str()).collect();
-        let orphans = by_pod.iter().filter(|(uid, held)| {
+        let live: BTreeSet<_> = cluster.pods.values().map(Pod::at_runtime).collect();
+        let orphans = by_pod.iter().filter(|(pod, held)| {
             let leave = || held.iter().all(|held| self.leaving.contains(&held.metadata.key()));
-            !live.contains(uid.as_str()) && !leave()
+            !live.contains(*pod) && !leave()
         });
         let orphans: Vec<_> = orphans.collect();
         for (_, held) in orphans {
@@ -295,7 +295,9 @@ fn by_pod(catalog: &Catalog) -> ByPod {
     let mut by_pod = ByPod::new();
     for held in catalog.attachments.values() {
         if let Some(uid) = &held.spec.pod_uid {
-            by_pod.entry(uid.clone()).or_default().push(Arc::clone(held));
+            let namespace = held.metadata.namespace.clone();
+            let pod = RuntimePod { namespace, uid: uid.clone() };
+            by_pod.entry(pod).or_default().push(Arc::clone(held));
         }
     }
     by_pod
@@ -353,4 +355,37 @@ fn problem_of(placing: &Placing, reason: &'static str, message: String) -> Probl
 
 fn not_let_go(node: &str) -> String {
     format!("node {node} has not removed yet what was attached there before")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_has_no_attachment_of_another_namespace() {
+        let attachment = |namespace: &str| -> L2Attachment {
+            serde_json::from_value(json!({
+                "apiVersion": "l2sm.l2sm.k8s.local/v1", "kind": "L2Attachment",
+                "metadata": {"name": "a-net1", "namespace": namespace},
+                "spec": {"network": "blue", "node": "n1", "podUID": "u1", "ifname": "net1"},
+            }))
+            .unwrap()
+        };
+        let mut catalog = Catalog::default();
+        for namespace in ["shop", "lab"] {
+            let held = attachment(namespace);
+            catalog.attachments.insert(held.metadata.key(), Arc::new(held));
+        }
+        let by_pod = by_pod(&catalog);
+        let of = |namespace: &str| {
+            by_pod[&RuntimePod { namespace: namespace.into(), uid: "u1".into() }].clone()
+        };
+        assert_eq!(
+            of("lab").iter().map(key_of).collect::<Vec<_>>(),
+            [ObjectKey::new("lab", "a-net1")]
+        );
+        assert_eq!(of("shop").len(), 1);
+    }
 }
