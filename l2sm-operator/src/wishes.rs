@@ -91,6 +91,16 @@ pub struct Problem {
     pub message: String,
 }
 
+/// Reason of the problem that a pod has addresses which its network has no more: it keeps them.
+pub const ADDRESSES_OUTSIDE: &str = "AddressesOutside";
+
+impl Problem {
+    /// The pod lacks something because of it.
+    pub fn is_in_the_way(&self) -> bool {
+        self.reason != ADDRESSES_OUTSIDE
+    }
+}
+
 impl Place {
     /// As it is told to agents.
     pub const fn annotation(self) -> Annotation {

@@ -21,7 +21,7 @@ use l2sm_controller::{
     refusal::Refusal,
     store::StoreError,
 };
-use l2sm_core::{model::ObjectKey, plan::Plan};
+use l2sm_core::model::ObjectKey;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -29,10 +29,11 @@ use super::{Term, Trouble, retry::Retry};
 use crate::{
     ask::ask,
     cluster::{Cluster, News},
+    problems::find_problems,
     steps::{Placing, hold_back, keep_last_state, plan_steps},
     stored::{NODE_UID, POD_UID},
     watched::{Pod, RuntimePod, Stage},
-    wishes::{Interface, Problem, Surroundings, read_wishes},
+    wishes::{Problem, Surroundings, read_wishes},
     writer::Write,
 };
 
@@ -135,7 +136,13 @@ impl Term {
                 None => self.place(known.cluster, placing).await,
             });
         }
-        problems.extend(clashes(&wishes.interfaces, &refs, &published.plan));
+        problems.extend(find_problems(
+            pod,
+            &wishes.interfaces,
+            &refs,
+            &published.plan,
+            |network| self.networks.get(network)?.network.as_ref().ok().map(AsRef::as_ref),
+        ));
         if pod.stage == Stage::Ended || pod.deleting {
             problems.clear();
         }
@@ -268,7 +275,8 @@ impl Term {
             });
         }
         if let Some(node) = &pod.node {
-            let told = problems.iter().map(|problem| EntryProblem {
+            let told = problems.iter().filter(|problem| problem.is_in_the_way());
+            let told = told.map(|problem| EntryProblem {
                 annotation: problem.place.annotation().into(),
                 entry: u32::try_from(problem.place.entry).unwrap_or(u32::MAX),
                 ifname: problem.ifname.clone().unwrap_or_default(),
@@ -301,25 +309,6 @@ fn by_pod(catalog: &Catalog) -> ByPod {
         }
     }
     by_pod
-}
-
-/// Addresses that entries chose, and that another station of the network has.
-fn clashes(interfaces: &[Interface], held: &[&L2Attachment], plan: &Plan) -> Vec<Problem> {
-    let chosen = interfaces.iter().filter(|interface| !interface.ips.is_empty());
-    let clash = |interface: &Interface| {
-        let mut held = held.iter().filter(|held| held.spec.ifname == interface.ifname);
-        held.find_map(|held| plan.attachment_clash(&held.metadata.key()))
-    };
-    let problem = |interface: &Interface| {
-        Some(Problem {
-            place: interface.place,
-            ifname: Some(interface.ifname.clone()),
-            network: Some(interface.network.clone()),
-            reason: "AddressInUse",
-            message: clash(interface)?.to_string(),
-        })
-    };
-    chosen.filter_map(problem).collect()
 }
 
 fn key_of(held: &Arc<L2Attachment>) -> ObjectKey {
