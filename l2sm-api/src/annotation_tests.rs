@@ -118,17 +118,29 @@ fn what_is_empty_in_multus_annotation_is_not_given() {
 fn ours_are_named_after_multus() {
     let multus = [with_ifname(None), with_ifname(Some("lan0"))];
     let ours = [with_ifname(None), with_ifname(Some("net4")), with_ifname(None)];
-    let names: Vec<_> = interface_names(&multus, &ours).into_iter().map(Result::unwrap).collect();
+    let names: Vec<_> =
+        interface_names(&multus, &ours, &BTreeSet::new()).into_iter().map(Result::unwrap).collect();
     assert_eq!(names, ["net3", "net4", "net5"]);
-    let names = interface_names(&[with_ifname(Some("net2"))], &[with_ifname(None)]);
+    let names =
+        interface_names(&[with_ifname(Some("net2"))], &[with_ifname(None)], &BTreeSet::new());
     assert_eq!(names, [Ok("net3".to_owned())], "a name that Multus was told is passed over");
+}
+
+#[test]
+fn multus_count_takes_no_name_that_a_running_pods_interface_has() {
+    let kept = BTreeSet::from(["net1".to_owned()]);
+    let ours = [with_ifname(Some("net1")), with_ifname(None)];
+    let names = interface_names(&[with_ifname(None)], &ours, &kept);
+    assert_eq!(names, [Ok("net1".to_owned()), Ok("net2".to_owned())]);
+    let chosen = interface_names(&[with_ifname(Some("net1"))], &ours, &kept);
+    assert!(chosen[0].is_err(), "somebody chose it");
 }
 
 #[test]
 fn a_name_that_another_has_is_told_with_its_owner() {
     let multus = [with_ifname(None)];
     let ours = ["net1", "lan0", "lan0", "eth0"].map(|name| with_ifname(Some(name)));
-    let names = interface_names(&multus, &ours);
+    let names = interface_names(&multus, &ours, &BTreeSet::new());
     let error = |owner: &str, name: &str| {
         Err(format!("interface {name:?} belongs to {owner}; expected another ifname"))
     };
@@ -201,7 +213,7 @@ proptest! {
         multus in proptest::collection::vec(entry(), 0..6),
         ours in proptest::collection::vec(entry(), 0..6),
     ) {
-        let names = interface_names(&multus, &ours);
+        let names = interface_names(&multus, &ours, &BTreeSet::new());
         prop_assert_eq!(names.len(), ours.len());
         let theirs: BTreeSet<String> = (1..)
             .zip(&multus)

@@ -10,6 +10,7 @@ use l2sm_api::objects::{FieldError, Kind, Object};
 use l2sm_core::model::ObjectKey;
 
 pub(crate) use attachment::same_netns;
+pub use network::is_outside;
 pub(crate) use network::left_out;
 
 use crate::{catalog::ObjectRef, draft::Draft};

@@ -1,6 +1,10 @@
 //! A change in the making: a copy of the catalog in which a request is tried out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use l2sm_api::objects::{Kind, Object};
@@ -94,6 +98,14 @@ impl Draft {
         self.catalog.put(object);
     }
 
+    /// Notes which address a network gave last. That is shown, and not written with the change.
+    pub fn note_assigned(&mut self, network: &ObjectKey, ip: IpAddr) {
+        if let Some(network) = self.catalog.networks.get_mut(network) {
+            let status = Arc::make_mut(network).status.get_or_insert_default();
+            status.last_assigned_ip = Some(ip.to_string());
+        }
+    }
+
     /// What the store made of an object that was put.
     pub fn complete(&mut self, mut object: Object) {
         let revision = self.ground.revision.to_string();
@@ -158,11 +170,7 @@ impl Draft {
     }
 
     /// Addresses of `network` that nodes other than `node` have not let go of yet, and who had them.
-    pub fn held_elsewhere(
-        &self,
-        network: &ObjectKey,
-        node: &str,
-    ) -> BTreeMap<std::net::IpAddr, Holder> {
+    pub fn held_elsewhere(&self, network: &ObjectKey, node: &str) -> BTreeMap<IpAddr, Holder> {
         let held = self.ground.released.iter();
         held.filter(|released| released.network == *network && released.node != node)
             .map(|released| (released.ip, Holder::Attachment(released.holder.clone())))

@@ -62,6 +62,9 @@ pub fn place(draft: &mut Draft, order: &PodOrder) -> Result<(), Refusal> {
         waits: true,
     };
     let allotted = allot(draft, &network, &wish).map_err(|error| error.refuse(&at))?;
+    if let Some(first) = allotted.ips.first() {
+        draft.note_assigned(&at, first.addr());
+    }
     let spec = L2AttachmentSpec {
         network_namespace: Some(at.namespace).filter(|other| *other != order.namespace),
         network: at.name,

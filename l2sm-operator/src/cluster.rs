@@ -9,7 +9,7 @@ use l2sm_core::model::ObjectKey;
 use crate::{
     stored::Stored,
     watch::{Change, Seen},
-    watched::{Nad, Namespace, Node, Pod},
+    watched::{Nad, Namespace, Node, Pod, RuntimePod},
 };
 
 /// Everything that the watches have seen.
@@ -39,8 +39,8 @@ pub struct News {
     pub ours: BTreeMap<ObjectRef, Option<String>>,
     /// Pods that changed or went.
     pub pods: BTreeSet<ObjectKey>,
-    /// Pods that went: their UIDs, as their container runtime knows them.
-    pub ended: BTreeSet<String>,
+    /// Pods that went.
+    pub ended: BTreeSet<RuntimePod>,
     /// Nodes, namespaces or NADs changed.
     pub surroundings: bool,
     /// UIDs of networks whose NADs went.
@@ -132,7 +132,7 @@ impl Cluster {
         if let Some(old) = old
             && old.runtime_uid != pod.runtime_uid
         {
-            self.news.ended.insert(old.runtime_uid.clone());
+            self.news.ended.insert(old.at_runtime());
         }
         if old.is_some() || pod.concerns_us() {
             self.news.pods.insert(key.clone());
@@ -146,7 +146,7 @@ impl Cluster {
 
     fn remove_pod(&mut self, key: &ObjectKey) {
         if let Some(old) = self.pods.remove(key) {
-            self.news.ended.insert(old.runtime_uid);
+            self.news.ended.insert(old.at_runtime());
             self.news.pods.insert(key.clone());
         }
     }

@@ -85,7 +85,8 @@ fn pods_that_do_not_concern_us_are_not_kept() {
     cluster.take(Seen::Pod(Change::Put(pod("a", None))));
     assert_eq!((cluster.pods.len(), cluster.take_news().pods.len()), (1, 1));
     cluster.take(Seen::Pod(Change::Gone(pod("a", None))));
-    assert!(cluster.take_news().ended.contains("uid-a"));
+    let ended = RuntimePod { namespace: "shop".into(), uid: "uid-a".into() };
+    assert_eq!(cluster.take_news().ended, [ended].into());
 }
 
 #[test]

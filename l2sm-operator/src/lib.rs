@@ -13,6 +13,7 @@ pub mod bootstrap;
 pub mod cluster;
 pub mod lease;
 pub mod metrics;
+pub mod problems;
 pub mod schema;
 pub mod standby;
 pub mod steps;

@@ -1,12 +1,12 @@
 //! From what a pod wants and what it has, to what is to be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use l2sm_api::{
     annotation::APP_LABEL,
     objects::{L2Attachment, attachment::attachment_name},
 };
-use l2sm_controller::place::PodOrder;
+use l2sm_controller::{place::PodOrder, refusal::Refusal};
 use l2sm_core::model::ObjectKey;
 
 use crate::{
@@ -15,13 +15,24 @@ use crate::{
     wishes::{Interface, Place, Problem, Wishes},
 };
 
-/// One thing to do.
+/// What is to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Attachments that go.
+    pub withdraw: Vec<ObjectKey>,
+    /// Those that are made then, in the order of the annotations.
+    pub place: Vec<Placing>,
+}
+
+/// An attachment that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// An attachment goes.
-    Withdraw(ObjectKey),
-    /// One is made.
-    Place(Place, Box<PodOrder>),
+pub struct Placing {
+    /// Where it is asked for.
+    pub place: Place,
+    /// What it is to be.
+    pub order: PodOrder,
+    /// The attachments of the same entry that are withdrawn for it.
+    pub replaces: Vec<ObjectKey>,
 }
 
 /// What is to be done for a pod with the attachments `held`; `clashes` tells which of those another
@@ -33,39 +44,99 @@ pub fn plan_steps(
     wishes: &Wishes,
     held: &[&L2Attachment],
     clashes: impl Fn(&ObjectKey) -> bool,
-) -> Vec<Step> {
+) -> Steps {
     if pod.stage == Stage::Ended {
-        return held.iter().map(|held| Step::Withdraw(held.metadata.key())).collect();
+        let withdraw = held.iter().map(|held| held.metadata.key()).collect();
+        return Steps { withdraw, ..Steps::default() };
     }
-    let Some(node) = &pod.node else { return Vec::new() };
-    let troubled = |ifname: &str| {
-        wishes.unreadable
-            || wishes.problems.iter().any(|problem| problem.ifname.as_deref() == Some(ifname))
-    };
+    let Some(node) = &pod.node else { return Steps::default() };
+    let entries = Entries::new(wishes, held);
+    let troubled: BTreeSet<_> = wishes
+        .problems
+        .iter()
+        .flat_map(|problem| entries.held(problem.ifname.as_deref(), problem.network.as_ref()))
+        .map(|held| held.metadata.key())
+        .collect();
     let satisfied = |interface: &Interface, held: &L2Attachment| {
         let chosen_for_it = interface.ips.is_empty() && clashes(&held.metadata.key());
         fits(interface, held) && !chosen_for_it && held.spec.node == *node
     };
-    let mut steps = Vec::new();
-    for held in held {
+    let stays = |held: &L2Attachment| {
         let wanted = wishes.interfaces.iter().find(|it| it.ifname == held.spec.ifname);
-        let stays = match wanted {
-            Some(interface) => satisfied(interface, held),
-            None => troubled(&held.spec.ifname),
-        };
-        if !stays {
-            steps.push(Step::Withdraw(held.metadata.key()));
-        }
-    }
+        wanted.map_or_else(
+            || wishes.unreadable || troubled.contains(&held.metadata.key()),
+            |interface| satisfied(interface, held),
+        )
+    };
+    let withdraw = held.iter().filter(|held| !stays(held)).map(|held| held.metadata.key());
+    let mut steps = Steps { withdraw: withdraw.collect(), ..Steps::default() };
     if pod.deleting {
         return steps;
     }
-    for interface in &wishes.interfaces {
-        if !held.iter().any(|held| satisfied(interface, held)) {
-            steps.push(Step::Place(interface.place, Box::new(order(pod, node, interface))));
-        }
+    let unmet = |interface: &&Interface| !held.iter().any(|held| satisfied(interface, held));
+    for interface in wishes.interfaces.iter().filter(unmet) {
+        let has = entries.held(Some(&interface.ifname), Some(&interface.network)).into_iter();
+        let here = has.filter(|held| held.spec.node == *node).map(|held| held.metadata.key());
+        steps.place.push(Placing {
+            place: interface.place,
+            order: order(pod, node, interface),
+            replaces: here.filter(|key| steps.withdraw.contains(key)).collect(),
+        });
     }
     steps
+}
+
+/// The entries of a pod's annotations, and what each of them has.
+struct Entries<'a> {
+    held: &'a [&'a L2Attachment],
+    /// Names that entries ask for.
+    asked: BTreeSet<&'a str>,
+}
+
+impl<'a> Entries<'a> {
+    fn new(wishes: &'a Wishes, held: &'a [&'a L2Attachment]) -> Self {
+        let interfaces = wishes.interfaces.iter().map(|interface| interface.ifname.as_str());
+        let problems = wishes.problems.iter().filter_map(|problem| problem.ifname.as_deref());
+        Self { held, asked: interfaces.chain(problems).collect() }
+    }
+
+    /// What the entry has that asks for `ifname` in `network`: the attachment of that name. Where there
+    /// is none, it had another name before: those in that network whose names nobody asks for.
+    fn held(&self, ifname: Option<&str>, network: Option<&ObjectKey>) -> Vec<&'a L2Attachment> {
+        let held = || self.held.iter().copied();
+        if let Some(named) = held().find(|held| Some(held.spec.ifname.as_str()) == ifname) {
+            return vec![named];
+        }
+        let unasked = held().filter(|held| !self.asked.contains(held.spec.ifname.as_str()));
+        unasked.filter(|held| Some(&held.network()) == network).collect()
+    }
+}
+
+/// The same steps without those that would take from an entry what it has, and give it nothing for it:
+/// a running pod keeps its last state. With them, what cannot be made, and why.
+///
+/// `try_orders` says of orders whether they could be carried out if some attachments were gone;
+/// `leaving` go anyway.
+pub fn keep_last_state(
+    mut steps: Steps,
+    leaving: &[ObjectKey],
+    try_orders: impl Fn(&[ObjectKey], &[PodOrder]) -> Vec<Result<(), Refusal>>,
+) -> (Steps, Vec<(Placing, Refusal)>) {
+    let mut refused = Vec::new();
+    while steps.place.iter().any(|placing| !placing.replaces.is_empty()) {
+        let gone = [leaving, &steps.withdraw].concat();
+        let orders: Vec<_> = steps.place.iter().map(|placing| placing.order.clone()).collect();
+        let tried = steps.place.iter().zip(try_orders(&gone, &orders)).enumerate();
+        let mut losses = tried.filter(|(_, (placing, _))| !placing.replaces.is_empty());
+        let Some((at, why)) = losses.find_map(|(at, (_, tried))| Some((at, tried.err()?))) else {
+            break;
+        };
+        // What it keeps may stand in the way of others: they are tried again.
+        let placing = steps.place.remove(at);
+        steps.withdraw.retain(|key| !placing.replaces.contains(key));
+        refused.push((placing, why));
+    }
+    (steps, refused)
 }
 
 /// On a node outside of the Overlay a pod gets nothing more, and keeps what it has: `why` stands in the
@@ -78,6 +149,7 @@ pub fn hold_back(wishes: &mut Wishes, held: &[&L2Attachment], why: &str) {
     wishes.problems.extend(more.into_iter().map(|interface| Problem {
         place: interface.place,
         ifname: Some(interface.ifname),
+        network: Some(interface.network),
         reason: "NodeNotInOverlay",
         message: why.to_owned(),
     }));
@@ -118,137 +190,5 @@ fn order(pod: &Pod, node: &str, interface: &Interface) -> PodOrder {
 }
 
 #[cfg(test)]
-mod tests {
-    use l2sm_core::ipam::Wanted;
-    use serde_json::json;
-
-    use super::*;
-
-    const HERE: Place = Place { multus: false, entry: 0 };
-
-    fn pod() -> Pod {
-        Pod {
-            key: ObjectKey::new("shop", "a"),
-            uid: "u1".into(),
-            runtime_uid: "u1".into(),
-            node: Some("n1".into()),
-            ..Pod::default()
-        }
-    }
-
-    fn interface(ifname: &str, network: &str) -> Interface {
-        let network = ObjectKey::new("shop", network);
-        Interface { place: HERE, ifname: ifname.into(), network, ips: vec![], mac: None }
-    }
-
-    fn attachment(ifname: &str, network: &str, ip: &str) -> L2Attachment {
-        serde_json::from_value(json!({
-            "apiVersion": "l2sm.l2sm.k8s.local/v1", "kind": "L2Attachment",
-            "metadata": {"name": format!("a-{ifname}"), "namespace": "shop"},
-            "spec": {
-                "network": network, "node": "n1", "pod": "a", "podUID": "u1", "ifname": ifname,
-                "mac": "02:00:00:00:00:01", "ips": [ip],
-            },
-        }))
-        .unwrap()
-    }
-
-    fn wishes(interfaces: Vec<Interface>) -> Wishes {
-        Wishes { interfaces, ..Wishes::default() }
-    }
-
-    /// `+ifname network` for what is made, `-name` for what goes.
-    fn told(pod: &Pod, wishes: &Wishes, held: &[L2Attachment]) -> Vec<String> {
-        let held: Vec<_> = held.iter().collect();
-        let steps = plan_steps(pod, wishes, &held, |_| false);
-        let tell = |step: Step| match step {
-            Step::Withdraw(key) => format!("-{}", key.name),
-            Step::Place(_, order) => format!("+{} {}", order.ifname, order.network.unwrap().name),
-        };
-        steps.into_iter().map(tell).collect()
-    }
-
-    #[test]
-    fn an_attachment_carries_its_pods_name_for_dns() {
-        let named = Pod { app: Some("ping".into()), ..pod() };
-        let [Step::Place(_, order)] =
-            &plan_steps(&named, &wishes(vec![interface("net1", "blue")]), &[], |_| false)[..]
-        else {
-            panic!("one is made");
-        };
-        assert_eq!(order.labels.get(APP_LABEL).map(String::as_str), Some("ping"));
-        assert_eq!(order.labels.len(), 2, "the pod's other labels are its own");
-    }
-
-    #[test]
-    fn what_is_wanted_and_not_there_is_made_and_the_reverse() {
-        let blue = [attachment("net1", "blue", "10.0.0.1/24")];
-        let want_blue = wishes(vec![interface("net1", "blue")]);
-        assert_eq!(told(&pod(), &want_blue, &[]), ["+net1 blue"]);
-        assert_eq!(told(&pod(), &want_blue, &blue), [""; 0]);
-        assert_eq!(told(&pod(), &wishes(vec![]), &blue), ["-a-net1"]);
-        let want_red = wishes(vec![interface("net1", "red")]);
-        assert_eq!(told(&pod(), &want_red, &blue), ["-a-net1", "+net1 red"]);
-    }
-
-    #[test]
-    fn other_addresses_are_another_attachment() {
-        let held = [attachment("net1", "blue", "10.0.0.1/24")];
-        let mut wanted = interface("net1", "blue");
-        wanted.ips = vec![Wanted { ip: [10, 0, 0, 1].into(), prefix_len: None }];
-        assert_eq!(told(&pod(), &wishes(vec![wanted.clone()]), &held), [""; 0]);
-        wanted.ips = vec![Wanted { ip: [10, 0, 0, 2].into(), prefix_len: None }];
-        assert_eq!(told(&pod(), &wishes(vec![wanted]), &held), ["-a-net1", "+net1 blue"]);
-    }
-
-    #[test]
-    fn what_a_troubled_entry_has_stays() {
-        let held = [attachment("net1", "blue", "10.0.0.1/24")];
-        let problem = Problem {
-            place: HERE,
-            ifname: Some("net1".into()),
-            reason: "NetworkNotFound",
-            message: String::new(),
-        };
-        let troubled = Wishes { problems: vec![problem], ..Wishes::default() };
-        assert_eq!(told(&pod(), &troubled, &held), [""; 0]);
-        let unreadable = Wishes { unreadable: true, ..Wishes::default() };
-        assert_eq!(told(&pod(), &unreadable, &held), [""; 0]);
-    }
-
-    #[test]
-    fn outside_of_the_overlay_a_pod_keeps_what_it_has_and_gets_no_more() {
-        let held = [attachment("net1", "blue", "10.0.0.1/24")];
-        let mut wanted = wishes(vec![interface("net1", "blue"), interface("net2", "red")]);
-        hold_back(&mut wanted, &held.iter().collect::<Vec<_>>(), "not in it");
-        assert_eq!(told(&pod(), &wanted, &held), [""; 0]);
-        let [problem] = &wanted.problems[..] else { panic!("{wanted:?}") };
-        assert_eq!((problem.reason, problem.ifname.as_deref()), ("NodeNotInOverlay", Some("net2")));
-        assert_eq!(problem.message, "not in it");
-        // Another network at the same name: what is there stays.
-        let mut other = wishes(vec![interface("net1", "red")]);
-        hold_back(&mut other, &held.iter().collect::<Vec<_>>(), "not in it");
-        assert_eq!(told(&pod(), &other, &held), [""; 0]);
-        assert_eq!(other.problems.len(), 1);
-    }
-
-    #[test]
-    fn nothing_is_made_before_a_pod_has_a_node_nor_when_it_ends() {
-        let want = wishes(vec![interface("net1", "blue")]);
-        let held = [attachment("net1", "blue", "10.0.0.1/24")];
-        assert_eq!(told(&Pod { node: None, ..pod() }, &want, &[]), [""; 0]);
-        assert_eq!(told(&Pod { stage: Stage::Ended, ..pod() }, &want, &held), ["-a-net1"]);
-        assert_eq!(told(&Pod { deleting: true, ..pod() }, &want, &[]), [""; 0]);
-        assert_eq!(told(&Pod { deleting: true, ..pod() }, &want, &held), [""; 0]);
-    }
-
-    #[test]
-    fn only_an_address_that_was_chosen_for_a_pod_is_chosen_again_on_a_clash() {
-        let held = attachment("net1", "blue", "10.0.0.1/24");
-        let mut wanted = interface("net1", "blue");
-        let steps = plan_steps(&pod(), &wishes(vec![wanted.clone()]), &[&held], |_| true);
-        assert_eq!(steps.len(), 2, "{steps:?}");
-        wanted.ips = vec![Wanted { ip: [10, 0, 0, 1].into(), prefix_len: None }];
-        assert_eq!(plan_steps(&pod(), &wishes(vec![wanted]), &[&held], |_| true), []);
-    }
-}
+#[path = "steps_tests.rs"]
+mod tests;

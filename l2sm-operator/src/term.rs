@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use kube::{Api, Client, api::ListParams, core::DynamicObject};
 use l2sm_api::objects::{Kind, Object};
 use l2sm_controller::{catalog::ObjectRef, distribute::on_hub, hub::Hub};
-use l2sm_core::model::ObjectKey;
+use l2sm_core::model::{Holder, ObjectKey};
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
@@ -195,7 +195,9 @@ impl Term {
             due.extend(cluster.pods.keys().cloned());
         }
         due.extend(touched);
-        if news.ours.keys().any(|it| matches!(it.kind, Kind::L2Attachment | Kind::ExternalVtep)) {
+        let may_clash =
+            |kind| matches!(kind, Kind::L2Attachment | Kind::ExternalVtep | Kind::L2Node);
+        if news.ours.keys().any(|it| may_clash(it.kind)) {
             due.extend(self.clashing().await);
         }
         let now = Instant::now();
@@ -324,12 +326,17 @@ impl Term {
             .collect();
     }
 
-    /// Pods of attachments that do not act because of another station.
+    /// Pods of attachments that do not act because of another station, network or node.
     async fn clashing(&self) -> Vec<ObjectKey> {
         let published = Arc::clone(&self.hub.subscribe().borrow());
         let catalog = on_hub(&self.hub, Hub::catalog).await;
         let out = catalog.attachments.iter();
-        let out = out.filter(|(key, _)| published.plan.attachment_clash(key).is_some());
+        let out = out.filter(|(key, held)| {
+            let plan = &published.plan;
+            plan.attachment_clash(key).is_some()
+                || plan.network_clash(&held.network()).is_some()
+                || plan.vtep_clash(&Holder::Node(held.spec.node.clone())).is_some()
+        });
         let pods = out.filter_map(|(key, held)| {
             Some(ObjectKey::new(key.namespace.as_str(), held.spec.pod.as_deref()?))
         });
@@ -370,7 +377,9 @@ impl Term {
         self.metrics.networks.store(number(status.networks), Ordering::Relaxed);
         self.metrics.attachments.store(number(status.attachments), Ordering::Relaxed);
         self.metrics.agents.store(number(agents), Ordering::Relaxed);
-        self.metrics.pods_waiting.store(number(self.troubled.len()), Ordering::Relaxed);
+        let waits = |trouble: &&Trouble| trouble.problems.iter().any(Problem::is_in_the_way);
+        let waiting = self.troubled.values().filter(waits).count();
+        self.metrics.pods_waiting.store(number(waiting), Ordering::Relaxed);
     }
 
     /// Ends the term: nothing more is written, and what is under way is waited for.

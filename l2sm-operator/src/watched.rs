@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DynamicObject, Object};
 use l2sm_api::annotation::{APP_LABEL, MULTUS_NETWORKS, NETWORK_STATUS, NETWORKS};
 use l2sm_core::model::ObjectKey;
@@ -12,6 +13,8 @@ use crate::stored::key_of;
 
 /// Of a static pod, the UID by which its container runtime knows it.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+/// By which a kubelet marks the object that it makes for a static pod: the same value again.
+const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 /// By which an Overlay knows a node.
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -65,6 +68,16 @@ pub enum Stage {
     Running,
     /// All have ended for good.
     Ended,
+}
+
+/// A pod as its container runtime knows it. Objects of other namespaces are never its own, whatever
+/// they say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuntimePod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID there.
+    pub uid: String,
 }
 
 /// A pod.
@@ -133,15 +146,17 @@ impl Pod {
     /// What is kept of a pod.
     pub fn read(raw: RawPod) -> Self {
         let key = key_of(&raw.metadata);
+        let node = raw.spec.node_name.filter(|name| !name.is_empty());
+        let static_uid = node.as_deref().and_then(|node| static_uid(&raw.metadata, node));
         let annotations = raw.metadata.annotations.unwrap_or_default();
         let annotation = |name: &str| annotations.get(name).cloned();
         let uid = raw.metadata.uid.unwrap_or_default();
         let status = raw.status.unwrap_or_default();
         Self {
             key,
-            runtime_uid: annotation(CONFIG_HASH).unwrap_or_else(|| uid.clone()),
+            runtime_uid: static_uid.unwrap_or_else(|| uid.clone()),
             uid,
-            node: raw.spec.node_name.filter(|name| !name.is_empty()),
+            node,
             host_network: raw.spec.host_network,
             stage: match status.phase.as_str() {
                 "Running" => Stage::Running,
@@ -156,10 +171,27 @@ impl Pod {
         }
     }
 
+    /// As its container runtime knows it.
+    pub fn at_runtime(&self) -> RuntimePod {
+        RuntimePod { namespace: self.key.namespace.clone(), uid: self.runtime_uid.clone() }
+    }
+
     /// It asks for networks, or did.
     pub const fn concerns_us(&self) -> bool {
         self.networks.is_some() || self.multus_networks.is_some() || self.network_status.is_some()
     }
+}
+
+/// The UID by which the runtime of `node` knows a static pod, of which this is the kubelet's mirror: an
+/// MD5 sum, twice, and the node as owner. Whoever writes the annotation alone gets no other pod's UID.
+fn static_uid(metadata: &ObjectMeta, node: &str) -> Option<String> {
+    let annotation = |name: &str| metadata.annotations.as_ref()?.get(name);
+    let hash = annotation(CONFIG_HASH).filter(|hash| annotation(CONFIG_MIRROR) == Some(hash))?;
+    let is_sum = hash.len() == 32 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let mut owners = metadata.owner_references.iter().flatten();
+    let of_node =
+        owners.any(|owner| owner.api_version == "v1" && owner.kind == "Node" && owner.name == node);
+    (is_sum && of_node).then(|| hash.clone())
 }
 
 impl Node {
@@ -235,7 +267,7 @@ mod tests {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": "a", "namespace": "shop", "uid": "u1", "managedFields": [],
-                "annotations": {"l2sm/networks": "blue", "kubernetes.io/config.hash": "h1"},
+                "annotations": {"l2sm/networks": "blue"},
                 "labels": {"l2sm/app": "ping", "team": "a"},
             },
             "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]},
@@ -245,7 +277,7 @@ mod tests {
         let expected = Pod {
             key: ObjectKey::new("shop", "a"),
             uid: "u1".into(),
-            runtime_uid: "h1".into(),
+            runtime_uid: "u1".into(),
             node: Some("n1".into()),
             stage: Stage::Running,
             app: Some("ping".into()),
@@ -253,5 +285,44 @@ mod tests {
             ..Pod::default()
         };
         assert_eq!(pod, expected);
+    }
+
+    #[test]
+    fn only_a_kubelets_mirror_has_the_uid_that_it_says() {
+        let sum = "0123456789abcdef0123456789abcdef";
+        let mirror = json!({
+            "metadata": {
+                "name": "a-n1", "namespace": "shop", "uid": "u1",
+                "annotations": {
+                    "kubernetes.io/config.hash": sum, "kubernetes.io/config.mirror": sum,
+                    "kubernetes.io/config.source": "file",
+                },
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "n", "controller": true},
+                ],
+            },
+            "spec": {"nodeName": "n1"},
+        });
+        let uid = |raw: Value| Pod::read(serde_json::from_value(raw).unwrap()).runtime_uid;
+        assert_eq!(uid(mirror.clone()), sum);
+        let forged = [
+            ("/metadata/annotations/kubernetes.io~1config.mirror", json!("other")),
+            ("/metadata/ownerReferences/0/kind", json!("ReplicaSet")),
+            ("/metadata/ownerReferences/0/name", json!("n2")),
+            ("/spec/nodeName", json!("")),
+        ];
+        for (at, value) in forged {
+            let mut pod = mirror.clone();
+            *pod.pointer_mut(at).unwrap() = value;
+            assert_eq!(uid(pod), "u1", "{at}");
+        }
+        for other in ["b7c5a1de-0000-4000-8000-000000000001", "short"] {
+            let mut pod = mirror.clone();
+            for name in ["hash", "mirror"] {
+                pod["metadata"]["annotations"][format!("kubernetes.io/config.{name}")] =
+                    json!(other);
+            }
+            assert_eq!(uid(pod), "u1", "it is no sum: {other}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use l2sm_common::mac::Mac;
 use l2sm_core::{ipam::Wanted, model::ObjectKey};
 use serde_json::Value;
 
-use crate::watched::{Nad, Namespace, Pod};
+use crate::watched::{Nad, Namespace, Pod, Stage};
 
 /// What stands around a pod.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +83,22 @@ pub struct Problem {
     pub place: Place,
     /// The interface's name, where it is fixed.
     pub ifname: Option<String>,
+    /// The network, where it is known.
+    pub network: Option<ObjectKey>,
     /// One `CamelCase` word.
     pub reason: &'static str,
     /// In words.
     pub message: String,
+}
+
+/// Reason of the problem that a pod has addresses which its network has no more: it keeps them.
+pub const ADDRESSES_OUTSIDE: &str = "AddressesOutside";
+
+impl Problem {
+    /// The pod lacks something because of it.
+    pub fn is_in_the_way(&self) -> bool {
+        self.reason != ADDRESSES_OUTSIDE
+    }
 }
 
 impl Place {
@@ -109,12 +121,8 @@ pub fn read_wishes(pod: &Pod, held: &[&L2Attachment], around: Surroundings<'_>) 
             pod.networks.is_some() || multus.iter().any(|entry| is_ours(pod, entry, around));
         if ours_there {
             let message = "the pod is on the host's network: it has no interfaces of its own";
-            wishes.problem(
-                Place { multus: false, entry: 0 },
-                None,
-                "HostNetwork",
-                message.to_owned(),
-            );
+            let place = Place { multus: false, entry: 0 };
+            wishes.problem(place, None, None, ("HostNetwork", message.to_owned()));
         }
         return wishes;
     }
@@ -126,47 +134,71 @@ pub fn read_wishes(pod: &Pod, held: &[&L2Attachment], around: Surroundings<'_>) 
                 // A running pod keeps what it has: only a NAD that says otherwise takes it away.
                 let has = held.iter().any(|held| held.spec.ifname == ifname);
                 if let Some(why) = nad_fault(pod, entry, around).filter(|_| has) {
-                    wishes.settle(place, ifname, Err(("InvalidNAD", why)));
+                    wishes.settle(place, ifname, None, Err(("InvalidNAD", why)));
                 }
             }
             Ok(Some(key)) => {
                 let settled = usable(&ifname)
-                    .and_then(|()| wish(pod, entry, place, ifname.clone(), key, around));
-                wishes.settle(place, ifname, settled);
+                    .and_then(|()| wish(pod, entry, place, ifname.clone(), key.clone(), around));
+                wishes.settle(place, ifname, Some(key), settled);
             }
-            Err(why) => wishes.settle(place, ifname, Err(why)),
+            Err(why) => wishes.settle(place, ifname, None, Err(why)),
         }
     }
     let found: Vec<_> = ours.iter().map(|entry| find_network(pod, entry, around)).collect();
-    let names = interface_names(&multus, &keep_names(&multus, &ours, &found, held));
+    let theirs = names_of_multus(pod, &multus, around);
+    let (fixed, kept) = keep_names(&theirs, &ours, &found, held);
+    // It is not the interface of Multus' entry that has no NAD.
+    wishes.problems.retain(|problem| !problem.ifname.as_ref().is_some_and(|it| kept.contains(it)));
+    let names = interface_names(&multus, &fixed, &kept);
     for (((index, entry), found), name) in ours.iter().enumerate().zip(found).zip(names) {
         let place = Place { multus: false, entry: index };
+        let network = found.as_ref().ok().cloned();
         let ifname = match name {
             Ok(ifname) => ifname,
             Err(why) => {
-                wishes.problem(place, None, "InterfaceNameInUse", why);
+                wishes.problem(place, None, network, ("InterfaceNameInUse", why));
                 continue;
             }
         };
         let settled = found.and_then(|key| wish(pod, entry, place, ifname.clone(), key, around));
-        wishes.settle(place, ifname, settled);
+        wishes.settle(place, ifname, network, settled);
     }
     wishes
 }
 
-/// `ours`, where an entry without a name whose network the pod is in already has the name that its
-/// interface got there: what stands before it in the annotation may go without it.
-fn keep_names(
+/// Names that Multus' entries have, and whether they have them for good. Multus counts when a pod
+/// starts: the name of an entry that a running pod got since may be an interface's that was there before.
+fn names_of_multus(
+    pod: &Pod,
     multus: &[Entry],
+    around: Surroundings<'_>,
+) -> BTreeMap<String, bool> {
+    let counted = |entry: &Entry| pod.stage != Stage::Running || is_ours(pod, entry, around);
+    let names = (1..).zip(multus).map(|(number, entry)| {
+        let name = entry.ifname.clone().unwrap_or_else(|| format!("net{number}"));
+        (name, entry.ifname.is_some() || counted(entry))
+    });
+    let mut all = BTreeMap::new();
+    for (name, fixed) in names {
+        *all.entry(name).or_default() |= fixed;
+    }
+    all
+}
+
+/// `ours`, where an entry without a name whose network the pod is in already has the name that its
+/// interface got there: what stands before it in the annotation may go without it. With them, the
+/// names that are kept so.
+fn keep_names(
+    theirs: &BTreeMap<String, bool>,
     ours: &[Entry],
     found: &[Result<ObjectKey, Fault>],
     held: &[&L2Attachment],
-) -> Vec<Entry> {
-    let theirs = (1..).zip(multus);
-    let theirs =
-        theirs.map(|(number, entry)| entry.ifname.clone().unwrap_or(format!("net{number}")));
+) -> (Vec<Entry>, BTreeSet<String>) {
+    let fixed = theirs.iter().filter(|(_, fixed)| **fixed).map(|(name, _)| name.clone());
     let mut taken: BTreeSet<String> =
-        theirs.chain(ours.iter().filter_map(|entry| entry.ifname.clone())).collect();
+        fixed.chain(ours.iter().filter_map(|entry| entry.ifname.clone())).collect();
+    let mut all_kept = BTreeSet::new();
     let mut named = ours.to_vec();
     for (entry, found) in named.iter_mut().zip(found).filter(|(entry, _)| entry.ifname.is_none()) {
         let is_there = |held: &L2Attachment| match found {
@@ -179,14 +211,16 @@ fn keep_names(
         let kept = there.min_by_key(|held| {
             let has: BTreeSet<_> = held.spec.addresses().iter().map(IpNet::addr).collect();
             let other = !wanted.is_empty() && has != wanted;
-            (other, held.spec.ifname.len(), held.spec.ifname.as_str())
+            let ifname = held.spec.ifname.as_str();
+            (other, theirs.contains_key(ifname), ifname.len(), ifname)
         });
         if let Some(kept) = kept {
             taken.insert(kept.spec.ifname.clone());
+            all_kept.insert(kept.spec.ifname.clone());
             entry.ifname = Some(kept.spec.ifname.clone());
         }
     }
-    named
+    (named, all_kept)
 }
 
 /// Reason and words.
@@ -205,17 +239,24 @@ impl Wishes {
             Some(Err(why)) => {
                 let name = if multus { MULTUS_NETWORKS } else { NETWORKS };
                 let message = format!("annotation {name}: {why}");
-                self.problem(Place { multus, entry: 0 }, None, "InvalidAnnotation", message);
+                let place = Place { multus, entry: 0 };
+                self.problem(place, None, None, ("InvalidAnnotation", message));
                 self.unreadable = true;
                 Vec::new()
             }
         }
     }
 
-    fn settle(&mut self, place: Place, ifname: String, settled: Result<Interface, Fault>) {
+    fn settle(
+        &mut self,
+        place: Place,
+        ifname: String,
+        network: Option<ObjectKey>,
+        settled: Result<Interface, Fault>,
+    ) {
         match settled {
             Ok(interface) => self.interfaces.push(interface),
-            Err((reason, message)) => self.problem(place, Some(ifname), reason, message),
+            Err(why) => self.problem(place, Some(ifname), network, why),
         }
     }
 
@@ -223,10 +264,10 @@ impl Wishes {
         &mut self,
         place: Place,
         ifname: Option<String>,
-        reason: &'static str,
-        message: String,
+        network: Option<ObjectKey>,
+        (reason, message): Fault,
     ) {
-        self.problems.push(Problem { place, ifname, reason, message });
+        self.problems.push(Problem { place, ifname, network, reason, message });
     }
 }
 

@@ -8,6 +8,7 @@ struct Around {
     nads: BTreeMap<ObjectKey, Nad>,
     compat_lookup: bool,
     held: Vec<L2Attachment>,
+    stage: Stage,
 }
 
 impl Around {
@@ -31,6 +32,7 @@ impl Around {
             nads: BTreeMap::new(),
             compat_lookup: false,
             held: Vec::new(),
+            stage: Stage::Starting,
         }
     }
 
@@ -45,6 +47,10 @@ impl Around {
         self
     }
 
+    fn running(self) -> Self {
+        Self { stage: Stage::Running, ..self }
+    }
+
     fn nad(mut self, namespace: &str, name: &str, config: &Value) -> Self {
         let key = ObjectKey::new(namespace, name);
         self.nads.insert(key.clone(), Nad { key, config: config.to_string(), ..Nad::default() });
@@ -55,6 +61,7 @@ impl Around {
         let pod = Pod {
             key: ObjectKey::new("shop", "a"),
             node: Some("n1".into()),
+            stage: self.stage,
             networks: networks.map(str::to_owned),
             multus_networks: multus.map(str::to_owned),
             ..Pod::default()
@@ -152,6 +159,9 @@ fn what_cannot_be_is_said_in_words_and_the_rest_is_done() {
     for (annotation, expected) in cases {
         assert_eq!(told(&shop().of(Some(annotation), None)), expected, "{annotation}");
     }
+    let clash = shop().of(Some(r#"[{"name":"blue","ifname":"eth0"}]"#), None);
+    let blue = Some(ObjectKey::new("shop", "blue"));
+    assert_eq!((clash.problems[0].ifname.as_deref(), &clash.problems[0].network), (None, &blue));
     let wrong_ip = shop().of(Some(r#"[{"name":"blue","ips":["10.0.0"]}]"#), None);
     assert_eq!(wrong_ip.problems[0].reason, "InvalidAnnotation");
     let broken = shop().of(Some(r#"[{"name":"#), None);
@@ -217,6 +227,27 @@ fn entries_of_multus_are_ours_where_their_nad_is_and_our_names_follow_theirs() {
         told(&around.of(Some("blue"), multus)),
         ["net2=shop/blue", "x1=shop/red", "net4=shop/blue"]
     );
+}
+
+#[test]
+fn an_annotation_of_multus_renames_no_interface_of_a_running_pod() {
+    let bridge = json!({"type": "bridge"});
+    let there = || shop().holds("net1", "blue", "10.0.0.1/24").nad("shop", "bridge", &bridge);
+    let joined = |around: Around, multus| told(&around.of(Some("blue"), Some(multus)));
+    assert_eq!(joined(there().running(), "bridge"), ["net1=shop/blue"]);
+    assert_eq!(joined(there().running(), "absent"), ["net1=shop/blue"], "nor is it that entry's");
+    let more = there().running().of(Some("blue,red"), Some("bridge"));
+    assert_eq!(told(&more), ["net1=shop/blue", "net2=shop/red"]);
+    assert_eq!(joined(there(), "bridge"), ["net2=shop/blue"], "Multus makes net1 when it starts");
+    assert_eq!(joined(there().running(), "bridge@net1"), ["net2=shop/blue"], "somebody chose it");
+    let ours = there().running().nad("shop", "to-red", &json!({"type": "l2sm", "network": "red"}));
+    assert_eq!(joined(ours, "to-red"), ["net1=shop/red", "net2=shop/blue"]);
+
+    // An interface of Multus' entry whose NAD is gone is not the other's.
+    let both =
+        there().running().holds("net2", "blue", "10.0.0.2/24").of(Some("blue"), Some("gone"));
+    let gone = "InvalidNAD: NAD shop/gone does not exist: the interface stays as it is";
+    assert_eq!(told(&both), ["net2=shop/blue", gone]);
 }
 
 #[test]

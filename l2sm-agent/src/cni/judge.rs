@@ -152,7 +152,7 @@ fn missing(wanted: &Awaited, uid: &str, desired: &Desired, problem: Option<&str>
         let (ifname, theirs) = (&port.ifname, &segment.network);
         return format!("interface {ifname} is network {theirs}'s, not {}'s", wanted.network);
     }
-    format!("network '{}': the operator has not made the attachment yet", wanted.network)
+    format!("network '{}': this node has not been told of the attachment yet", wanted.network)
 }
 
 /// Why an attachment is not in the kernel, if it is not.
@@ -253,7 +253,7 @@ mod tests {
     fn a_pod_has_what_it_waits_for_once_each_entry_has_a_port_of_its_own() {
         let (none, one) = (desired(&[]), desired(&[("net1", 7)]));
         let (said, refused) = lines("net-7", &none, &programmed(&none));
-        assert_eq!(said, ["network 'net-7': the operator has not made the attachment yet"]);
+        assert_eq!(said, ["network 'net-7': this node has not been told of the attachment yet"]);
         assert!(!refused);
         assert_eq!(lines("net-7", &one, &programmed(&one)).0, Vec::<String>::new());
         assert_eq!(lines("net-7, net-7", &one, &programmed(&one)).0.len(), 1);

@@ -1,6 +1,6 @@
 //! Names of interfaces: Multus' first, then ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Entry, MULTUS_NETWORKS, NETWORKS};
 
@@ -8,15 +8,21 @@ use super::{Entry, MULTUS_NETWORKS, NETWORKS};
 const MAIN: &str = "eth0";
 
 /// The name of each interface of `ours`, in order. Who chooses none gets the next `netN`, counted
-/// from the entries of `multus` on; names that others chose are passed over.
+/// from the entries of `multus` on; names that others chose are passed over. Of the names in `kept`,
+/// which a running pod's interfaces have, Multus' count takes none.
 ///
 /// For each entry whose name another one has, the words for it.
-pub fn interface_names(multus: &[Entry], ours: &[Entry]) -> Vec<Result<String, String>> {
+pub fn interface_names(
+    multus: &[Entry],
+    ours: &[Entry],
+    kept: &BTreeSet<String>,
+) -> Vec<Result<String, String>> {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     owners.insert(MAIN.to_owned(), "the cluster's network".to_owned());
     for (number, entry) in (1..).zip(multus) {
         // Multus counts entries, with or without a name of their own.
-        let name = entry.ifname.clone().unwrap_or_else(|| format!("net{number}"));
+        let counted = || Some(format!("net{number}")).filter(|name| !kept.contains(name));
+        let Some(name) = entry.ifname.clone().or_else(counted) else { continue };
         owners.entry(name).or_insert_with(|| format!("entry {number} of {MULTUS_NETWORKS}"));
     }
     let mut claimed: Vec<Option<Result<String, String>>> = Vec::new();

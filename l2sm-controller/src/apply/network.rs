@@ -93,17 +93,16 @@ fn check_fixed(draft: &Draft, old: &L2Network, new: &L2Network) -> Result<(), Ob
 /// Addresses of attachments that are in none of `pools`, as `default/a (10.34.0.1)`. Without pools
 /// any address will do.
 pub(crate) fn left_out(pools: &[Pool], users: &[(&ObjectKey, &L2Attachment)]) -> Vec<String> {
-    if pools.is_empty() {
-        return Vec::new();
-    }
-    let has = |ip: &IpAddr| {
-        pools.iter().any(|pool| {
-            pool.cidr.contains(ip) || pool.range.is_some_and(|range| range.contains(ip))
-        })
-    };
     let addresses = users
         .iter()
         .flat_map(|(user, held)| held.spec.addresses().into_iter().map(move |net| (user, net)));
-    let outside = addresses.filter(|(_, net)| !has(&net.addr()));
+    let outside = addresses.filter(|(_, net)| is_outside(pools, &net.addr()));
     outside.map(|(user, net)| format!("{user} ({})", net.addr())).collect()
+}
+
+/// Whether an address is in none of a network's `pools`. Without pools any address will do.
+pub fn is_outside(pools: &[Pool], ip: &IpAddr) -> bool {
+    let has =
+        |pool: &Pool| pool.cidr.contains(ip) || pool.range.is_some_and(|range| range.contains(ip));
+    !pools.is_empty() && !pools.iter().any(has)
 }

@@ -79,15 +79,20 @@ impl Hub {
 }
 
 impl Catalog {
-    /// An object as it is kept: with what is known here of a network's VNI and of what a node's agent
-    /// said. The rest of its status is only shown, and never read back.
+    /// An object as it is kept: with what is known here of a network's VNI and the address that it gave
+    /// last, and of what a node's agent said. The rest of its status is only shown, and never read back.
     fn without_shown(&self, object: Object) -> Object {
         match object {
             Object::L2Network(network) => {
                 let old = self.networks.get(&network.metadata.key());
                 let vni = known_vni(old.map(AsRef::as_ref), &network);
-                let status =
-                    vni.map(|vni| L2NetworkStatus { vni: Some(vni.get()), ..Default::default() });
+                let last_assigned_ip = last_assigned(old.map(AsRef::as_ref), &network);
+                let kept = vni.is_some() || last_assigned_ip.is_some();
+                let status = kept.then(|| L2NetworkStatus {
+                    vni: vni.map(Vni::get),
+                    last_assigned_ip,
+                    ..Default::default()
+                });
                 Object::L2Network(Box::new(L2Network { status, ..*network }))
             }
             Object::L2Node(node) => {
@@ -132,6 +137,14 @@ fn known_vni(old: Option<&L2Network>, seen: &L2Network) -> Option<Vni> {
     seen.spec.vni.is_none_or(|chosen| chosen == vni.get()).then_some(vni)
 }
 
+/// The address that a network gave last, whose attachment may be gone: as it is known here, else as the
+/// holder before showed it. Nothing is decided by it.
+fn last_assigned(old: Option<&L2Network>, seen: &L2Network) -> Option<String> {
+    let old = old.filter(|old| old.metadata.uid == seen.metadata.uid);
+    let of = |network: &L2Network| network.status.as_ref()?.last_assigned_ip.clone();
+    old.and_then(of).or_else(|| of(seen))
+}
+
 impl Draft {
     /// Gives a network its VNI: the one that its user chose, or the next free one. None is free: it
     /// stays without.
@@ -141,7 +154,8 @@ impl Draft {
         };
         let vni = network.spec.vni.and_then(Vni::new).or_else(|| self.take_vni());
         let Some(vni) = vni else { return };
-        let status = L2NetworkStatus { vni: Some(vni.get()), ..L2NetworkStatus::default() };
+        let vni = Some(vni.get());
+        let status = L2NetworkStatus { vni, ..network.status.clone().unwrap_or_default() };
         self.put(Object::L2Network(Box::new(L2Network { status: Some(status), ..network })));
     }
 }

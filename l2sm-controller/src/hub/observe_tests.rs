@@ -231,6 +231,65 @@ fn an_address_waits_for_its_node_also_when_others_removed_its_attachment() {
 }
 
 #[test]
+fn a_network_shows_the_address_that_it_gave_last_also_when_it_is_free_again() {
+    let last = |hub: &Hub| {
+        let shown = hub.list(Kind::L2Network, None, Some("blue")).remove(0);
+        let Object::L2Network(network) = shown else { panic!("{shown:?}") };
+        network.status.unwrap().last_assigned_ip
+    };
+    let api = Api::default();
+    let first = hub(&api);
+    let cidr = ", networkCIDR: 10.0.0.0/24";
+    first.observe(vec![network("blue", "u1", OLD, cidr)], &[]).unwrap();
+    assert_eq!(last(&first), None);
+    for name in ["b", "a"] {
+        first.place(&order(name, "blue")).unwrap();
+    }
+    assert_eq!(last(&first).as_deref(), Some("10.0.0.2"));
+    let gone = first.withdraw(&[ObjectKey::new("default", "a")]).unwrap();
+    assert_eq!((gone, last(&first).as_deref()), (vec![], Some("10.0.0.2")), "a was given it");
+
+    // As the next holder finds it, and as the watch shows an older status of it.
+    let mut shown = network("blue", "u1", OLD, cidr);
+    let Object::L2Network(blue) = &mut shown else { panic!() };
+    let last_assigned_ip = Some("10.0.0.9".to_owned());
+    blue.status = Some(L2NetworkStatus { last_assigned_ip, ..L2NetworkStatus::default() });
+    first.observe(vec![shown.clone()], &[]).unwrap();
+    assert_eq!(last(&first).as_deref(), Some("10.0.0.2"));
+    let next = hub(&api);
+    next.observe(vec![shown], &[]).unwrap();
+    assert_eq!(last(&next).as_deref(), Some("10.0.0.9"));
+    next.place(&order("c", "blue")).unwrap();
+    assert_eq!(last(&next).as_deref(), Some("10.0.0.1"));
+}
+
+#[test]
+fn orders_are_tried_without_what_they_replace_and_nothing_changes() {
+    let hub = hub(&Api::default());
+    let narrow = ", networkCIDR: 10.0.0.0/30";
+    hub.observe(vec![network("blue", "u1", OLD, narrow)], &[]).unwrap();
+    hub.place(&order("a", "blue")).unwrap();
+    hub.place(&order("b", "blue")).unwrap();
+    let revision = hub.status().revision;
+    let tried = |gone: &[&str], orders: &[PodOrder]| -> Vec<Option<String>> {
+        let gone: Vec<_> = gone.iter().map(|name| ObjectKey::new("default", *name)).collect();
+        let tried = hub.try_orders(&gone, orders).into_iter();
+        tried.map(|tried| tried.err().map(|why| why.to_string())).collect()
+    };
+
+    let first = with_first(order("b", "blue"));
+    let held = "network default/blue: address 10.0.0.1 is in use by default/a";
+    assert_eq!(tried(&["b"], std::slice::from_ref(&first)), [Some(held.to_owned())]);
+    assert_eq!(tried(&["a", "b"], &[first, order("a", "blue")]), [None, None], "they swap");
+    let full = tried(&["a"], &[order("a", "blue"), order("c", "blue")]);
+    assert!(full[0].is_none() && full[1].is_some(), "{full:?}");
+    let unknown = tried(&["a"], &[order("a", "red")]);
+    assert_eq!(unknown, [Some("there is no network default/red".to_owned())]);
+
+    assert_eq!((hub.status().revision, hub.status().attachments), (revision, 2));
+}
+
+#[test]
 fn an_attachment_that_leaves_goes_with_its_node_and_another_one_of_its_name_stays() {
     let hub = hub(&Api::default());
     hub.observe(vec![network("blue", "u1", OLD, ", networkCIDR: 10.0.0.0/29")], &[]).unwrap();

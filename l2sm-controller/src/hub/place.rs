@@ -24,6 +24,20 @@ impl Hub {
         Ok(())
     }
 
+    /// Which of `orders` could be carried out, one after the other, if the attachments `gone` were not
+    /// there. Nothing changes.
+    ///
+    /// # Errors
+    /// Of each order, see [`place::place`].
+    pub fn try_orders(&self, gone: &[ObjectKey], orders: &[PodOrder]) -> Vec<Result<(), Refusal>> {
+        let mut state = self.lock();
+        let mut draft = self.draft(&mut state);
+        for key in gone {
+            draft.remove(ObjectRef::new(Kind::L2Attachment, key.clone()));
+        }
+        orders.iter().map(|order| place::place(&mut draft, order)).collect()
+    }
+
     /// Takes attachments out of the world, and removes those whose nodes have let go of them: until
     /// then the objects hold their addresses, whoever serves. Those that are gone already are fine. The
     /// result names those that are not gone yet.

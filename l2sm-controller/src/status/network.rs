@@ -23,6 +23,7 @@ impl View<'_> {
             let metadata = &attachment.metadata;
             (metadata.revision(), metadata.creation_timestamp)
         });
+        let given = network.status.as_ref().and_then(|status| status.last_assigned_ip.clone());
         let assigned: BTreeMap<_, _> = attachments
             .iter()
             .flat_map(|(name, attachment)| {
@@ -45,8 +46,9 @@ impl View<'_> {
             provider_connectivity: network.spec.provider.as_ref().map(|_| "Unknown".to_owned()),
             connected_pod_count: self.count_pods(attachments),
             assigned_ips: shown(assigned),
-            last_assigned_ip: newest.and_then(|(_, attachment)| {
-                attachment.spec.addresses().first().map(|net| net.addr().to_string())
+            last_assigned_ip: given.or_else(|| {
+                let (_, newest) = newest?;
+                newest.spec.addresses().first().map(|net| net.addr().to_string())
             }),
             vni: vni_of(network).map(Vni::get),
             mtu: self.plan.mtu(key),

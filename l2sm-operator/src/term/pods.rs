@@ -21,7 +21,7 @@ use l2sm_controller::{
     refusal::Refusal,
     store::StoreError,
 };
-use l2sm_core::{model::ObjectKey, plan::Plan};
+use l2sm_core::model::ObjectKey;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -29,10 +29,11 @@ use super::{Term, Trouble, retry::Retry};
 use crate::{
     ask::ask,
     cluster::{Cluster, News},
-    steps::{Step, hold_back, plan_steps},
+    problems::find_problems,
+    steps::{Placing, hold_back, keep_last_state, plan_steps},
     stored::{NODE_UID, POD_UID},
-    watched::{Pod, Stage},
-    wishes::{Interface, Place, Problem, Surroundings, read_wishes},
+    watched::{Pod, RuntimePod, Stage},
+    wishes::{Problem, Surroundings, read_wishes},
     writer::Write,
 };
 
@@ -50,8 +51,8 @@ struct Known<'a> {
     members: &'a Members,
 }
 
-/// Attachments by the UID of their pod, as its container runtime knows it.
-type ByPod = BTreeMap<String, Vec<Arc<L2Attachment>>>;
+/// Attachments by their pod.
+type ByPod = BTreeMap<RuntimePod, Vec<Arc<L2Attachment>>>;
 
 impl Term {
     /// Brings the pods that are due to what they want.
@@ -68,8 +69,8 @@ impl Term {
         let catalog = on_hub(&self.hub, Hub::catalog).await;
         let members = catalog.members(&cluster.node_names());
         let by_pod = by_pod(&catalog);
-        for uid in &news.ended {
-            self.leaving.extend(by_pod.get(uid).into_iter().flatten().map(key_of));
+        for pod in &news.ended {
+            self.leaving.extend(by_pod.get(pod).into_iter().flatten().map(key_of));
         }
         self.find_orphans(cluster, &by_pod, news).await;
         // Another one of its name may be made now: that one stays.
@@ -78,7 +79,7 @@ impl Term {
         for key in due {
             match cluster.pods.get(key) {
                 Some(pod) => {
-                    let held = by_pod.get(&pod.runtime_uid).map_or(&[][..], Vec::as_slice);
+                    let held = by_pod.get(&pod.at_runtime()).map_or(&[][..], Vec::as_slice);
                     Box::pin(self.reconcile_pod(known, pod, held)).await;
                 }
                 None => self.forget(key),
@@ -110,28 +111,38 @@ impl Term {
             let has = || refs.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
             problem.reason != "NetworkDeleting" || !has()
         });
+        let gone: Vec<_> = leaving.iter().map(|held| held.metadata.key()).collect();
+        let (steps, refused) = on_hub(&self.hub, move |hub| {
+            keep_last_state(steps, &gone, |gone, orders| hub.try_orders(gone, orders))
+        })
+        .await;
+        problems.extend(refused.iter().map(|(placing, why)| refusal(placing, why)));
         // What takes its place would have its name, or its address.
         let mut in_the_way = leaving.first().map(|held| not_let_go(&held.spec.node));
-        for step in steps {
-            match step {
-                Step::Withdraw(key) => {
-                    if pod.stage != Stage::Ended {
-                        let node = pod.node.as_deref().unwrap_or_default();
-                        in_the_way = match self.withdraw(&key).await {
-                            Ok(true) => continue,
-                            Ok(false) => Some(not_let_go(node)),
-                            Err(_said) => Some(API_AWAY.to_owned()),
-                        };
-                    }
-                    self.leaving.insert(key);
-                }
-                Step::Place(place, order) => problems.extend(match &in_the_way {
-                    Some(why) => Some(waits(place, order.ifname, why)),
-                    None => self.place(known.cluster, place, *order).await,
-                }),
+        for key in steps.withdraw {
+            if pod.stage != Stage::Ended {
+                let node = pod.node.as_deref().unwrap_or_default();
+                in_the_way = match self.withdraw(&key).await {
+                    Ok(true) => continue,
+                    Ok(false) => Some(not_let_go(node)),
+                    Err(_said) => Some(API_AWAY.to_owned()),
+                };
             }
+            self.leaving.insert(key);
         }
-        problems.extend(clashes(&wishes.interfaces, &refs, &published.plan));
+        for placing in steps.place {
+            problems.extend(match &in_the_way {
+                Some(why) => Some(waits(&placing, why)),
+                None => self.place(known.cluster, placing).await,
+            });
+        }
+        problems.extend(find_problems(
+            pod,
+            &wishes.interfaces,
+            &refs,
+            &published.plan,
+            |network| self.networks.get(network)?.network.as_ref().ok().map(AsRef::as_ref),
+        ));
         if pod.stage == Stage::Ended || pod.deleting {
             problems.clear();
         }
@@ -157,13 +168,8 @@ impl Term {
     }
 
     /// Makes one attachment; the result is what stands in its way.
-    async fn place(
-        &mut self,
-        cluster: &Cluster,
-        place: Place,
-        mut order: PodOrder,
-    ) -> Option<Problem> {
-        let ifname = order.ifname.clone();
+    async fn place(&mut self, cluster: &Cluster, mut placing: Placing) -> Option<Problem> {
+        let order = &mut placing.order;
         if let Some(node) = cluster.nodes.get(&order.node) {
             order.labels.insert(NODE_UID.to_owned(), node.uid.clone());
         }
@@ -173,31 +179,19 @@ impl Term {
             if let Some(stored) = cluster.ours.get(&reference)
                 && !self.keep_network(stored, true).await
             {
-                return Some(waits(place, ifname, API_AWAY));
+                return Some(waits(&placing, API_AWAY));
             }
         }
-        let told = order.clone();
-        let refusal = match on_hub(&self.hub, move |hub| hub.place(&order)).await {
+        let order = placing.order.clone();
+        match on_hub(&self.hub, move |hub| hub.place(&order)).await {
             Ok(()) => {
-                let network = told.network.as_ref().map(ToString::to_string).unwrap_or_default();
-                let PodOrder { namespace, pod, node, .. } = &told;
+                let PodOrder { namespace, pod, node, ifname, network, .. } = &placing.order;
+                let network = network.as_ref().map(ToString::to_string).unwrap_or_default();
                 info!(pod = format!("{namespace}/{pod}"), ifname, network, node, "attachment made");
-                return None;
+                None
             }
-            Err(refusal) => refusal,
-        };
-        let reason = match &refusal {
-            Refusal::AlreadyExists(_) => "AddressInUse",
-            Refusal::Exhausted(_) => "AddressesExhausted",
-            Refusal::Invalid(_) => "AddressInvalid",
-            Refusal::NotFound(_) => "NetworkNotFound",
-            Refusal::Precondition(_) | Refusal::Store(StoreError::Refused(_)) => "NotAttached",
-            Refusal::Store(why) => {
-                warn!(%why, "an attachment waits");
-                return Some(waits(place, ifname, API_AWAY));
-            }
-        };
-        Some(Problem { place, ifname: Some(ifname), reason, message: refusal.to_string() })
+            Err(why) => Some(refusal(&placing, &why)),
+        }
     }
 
     /// Removes an attachment; the result says whether it is gone, or waits for its node.
@@ -219,10 +213,10 @@ impl Term {
         if news.ours.is_empty() && self.unseen.is_empty() && !unasked {
             return;
         }
-        let live: BTreeSet<_> = cluster.pods.values().map(|pod| pod.runtime_uid.as_str()).collect();
-        let orphans = by_pod.iter().filter(|(uid, held)| {
+        let live: BTreeSet<_> = cluster.pods.values().map(Pod::at_runtime).collect();
+        let orphans = by_pod.iter().filter(|(pod, held)| {
             let leave = || held.iter().all(|held| self.leaving.contains(&held.metadata.key()));
-            !live.contains(uid.as_str()) && !leave()
+            !live.contains(*pod) && !leave()
         });
         let orphans: Vec<_> = orphans.collect();
         for (_, held) in orphans {
@@ -281,7 +275,8 @@ impl Term {
             });
         }
         if let Some(node) = &pod.node {
-            let told = problems.iter().map(|problem| EntryProblem {
+            let told = problems.iter().filter(|problem| problem.is_in_the_way());
+            let told = told.map(|problem| EntryProblem {
                 annotation: problem.place.annotation().into(),
                 entry: u32::try_from(problem.place.entry).unwrap_or(u32::MAX),
                 ifname: problem.ifname.clone().unwrap_or_default(),
@@ -308,40 +303,78 @@ fn by_pod(catalog: &Catalog) -> ByPod {
     let mut by_pod = ByPod::new();
     for held in catalog.attachments.values() {
         if let Some(uid) = &held.spec.pod_uid {
-            by_pod.entry(uid.clone()).or_default().push(Arc::clone(held));
+            let namespace = held.metadata.namespace.clone();
+            let pod = RuntimePod { namespace, uid: uid.clone() };
+            by_pod.entry(pod).or_default().push(Arc::clone(held));
         }
     }
     by_pod
-}
-
-/// Addresses that entries chose, and that another station of the network has.
-fn clashes(interfaces: &[Interface], held: &[&L2Attachment], plan: &Plan) -> Vec<Problem> {
-    let chosen = interfaces.iter().filter(|interface| !interface.ips.is_empty());
-    let clash = |interface: &Interface| {
-        let mut held = held.iter().filter(|held| held.spec.ifname == interface.ifname);
-        held.find_map(|held| plan.attachment_clash(&held.metadata.key()))
-    };
-    let problem = |interface: &Interface| {
-        Some(Problem {
-            place: interface.place,
-            ifname: Some(interface.ifname.clone()),
-            reason: "AddressInUse",
-            message: clash(interface)?.to_string(),
-        })
-    };
-    chosen.filter_map(problem).collect()
 }
 
 fn key_of(held: &Arc<L2Attachment>) -> ObjectKey {
     held.metadata.key()
 }
 
+/// Why an attachment cannot be made.
+fn refusal(placing: &Placing, why: &Refusal) -> Problem {
+    let reason = match why {
+        Refusal::AlreadyExists(_) => "AddressInUse",
+        Refusal::Exhausted(_) => "AddressesExhausted",
+        Refusal::Invalid(_) => "AddressInvalid",
+        Refusal::NotFound(_) => "NetworkNotFound",
+        Refusal::Precondition(_) | Refusal::Store(StoreError::Refused(_)) => "NotAttached",
+        Refusal::Store(why) => {
+            warn!(%why, "an attachment waits");
+            return waits(placing, API_AWAY);
+        }
+    };
+    problem_of(placing, reason, why.to_string())
+}
+
 /// What waits for something that is none of the user's business.
-fn waits(place: Place, ifname: String, why: &str) -> Problem {
-    let message = format!("{why}: trying again");
-    Problem { place, ifname: Some(ifname), reason: WAITING, message }
+fn waits(placing: &Placing, why: &str) -> Problem {
+    problem_of(placing, WAITING, format!("{why}: trying again"))
+}
+
+fn problem_of(placing: &Placing, reason: &'static str, message: String) -> Problem {
+    let PodOrder { ifname, network, .. } = &placing.order;
+    let (ifname, network) = (Some(ifname.clone()), network.clone());
+    Problem { place: placing.place, ifname, network, reason, message }
 }
 
 fn not_let_go(node: &str) -> String {
     format!("node {node} has not removed yet what was attached there before")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_has_no_attachment_of_another_namespace() {
+        let attachment = |namespace: &str| -> L2Attachment {
+            serde_json::from_value(json!({
+                "apiVersion": "l2sm.l2sm.k8s.local/v1", "kind": "L2Attachment",
+                "metadata": {"name": "a-net1", "namespace": namespace},
+                "spec": {"network": "blue", "node": "n1", "podUID": "u1", "ifname": "net1"},
+            }))
+            .unwrap()
+        };
+        let mut catalog = Catalog::default();
+        for namespace in ["shop", "lab"] {
+            let held = attachment(namespace);
+            catalog.attachments.insert(held.metadata.key(), Arc::new(held));
+        }
+        let by_pod = by_pod(&catalog);
+        let of = |namespace: &str| {
+            by_pod[&RuntimePod { namespace: namespace.into(), uid: "u1".into() }].clone()
+        };
+        assert_eq!(
+            of("lab").iter().map(key_of).collect::<Vec<_>>(),
+            [ObjectKey::new("lab", "a-net1")]
+        );
+        assert_eq!(of("shop").len(), 1);
+    }
 }

@@ -8,7 +8,7 @@ use l2sm_api::{
 };
 use serde_json::{Value, json};
 
-use super::{Term, show::now, text};
+use super::{Term, show::now};
 use crate::{
     cluster::Cluster,
     stored::POD_UID,
@@ -35,7 +35,7 @@ impl Term {
             let mut lines = Vec::new();
             for held in held {
                 let line = status_line(held);
-                let was_told = told.iter().any(|old| text(old, "interface") == held.spec.ifname);
+                let was_told = told.iter().any(|old| is_same(old, &line));
                 let known = self.shown.attached.contains(&held.metadata.uid);
                 if !known && !was_told && !is_ready(held) {
                     unattached += usize::from(pod.stage == Stage::Running && !pod.deleting);
@@ -120,6 +120,11 @@ fn status_line(held: &L2Attachment) -> Value {
     json!(status)
 }
 
+/// Whether two lines are about the same attachment: another one at the same name is told anew.
+fn is_same(told: &Value, line: &Value) -> bool {
+    ["interface", "name", "mac", "ips"].iter().all(|field| told.get(field) == line.get(field))
+}
+
 fn attached_note(held: &L2Attachment) -> String {
     let network = held.network();
     let ips =
@@ -129,4 +134,33 @@ fn attached_note(held: &L2Attachment) -> String {
         "{}: network '{}' of namespace '{}', {ips}, {mac}",
         held.spec.ifname, network.name, network.namespace
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_attachment_at_the_same_name_is_told_anew() {
+        let line = |network: &str, mac: &str, ips: &Value, mtu: u32| {
+            let held = json!({
+                "apiVersion": "l2sm.l2sm.k8s.local/v1", "kind": "L2Attachment",
+                "metadata": {"name": "a-net1", "namespace": "shop"},
+                "spec": {
+                    "network": network, "node": "n1", "pod": "a", "ifname": "net1",
+                    "mac": mac, "ips": ips,
+                },
+                "status": {"mtu": mtu},
+            });
+            status_line(&serde_json::from_value(held).unwrap())
+        };
+        let (mac, ips) = ("02:00:00:00:00:01", json!(["10.0.0.1/24"]));
+        let told = line("blue", mac, &ips, 1450);
+        assert!(is_same(&told, &line("blue", mac, &ips, 1400)), "the MTU may change under it");
+        assert!(!is_same(&told, &line("red", mac, &ips, 1450)));
+        assert!(!is_same(&told, &line("blue", "02:00:00:00:00:02", &ips, 1450)));
+        assert!(!is_same(&told, &line("blue", mac, &json!(["10.0.0.2/24"]), 1450)));
+        let plain = line("blue", mac, &json!([]), 1450);
+        assert!(is_same(&plain, &plain) && !is_same(&told, &plain));
+    }
 }
