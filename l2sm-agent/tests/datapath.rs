@@ -365,7 +365,8 @@ fn version() -> String {
 fn signals_while_programs_are_verified_are_no_reason_to_give_up() {
     extern "C" fn nothing(_signal: libc::c_int) {}
     sandboxed("signals", |sandbox| {
-        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        let action =
+            SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
         // SAFETY: the handler does nothing.
         unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
         let loader = pthread_self();
