@@ -29,9 +29,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Whatever happens now, nobody takes the figures of an earlier run for those of this one.
     workspace::remove(Path::new(args::RESULTS))?;
     setup::run()?;
-    build::run(&build::Args { release: true })?;
+    let takes_sizes = args.check && args.only.is_empty();
+    let release = build::Args { release: true };
+    // Only an attach is timed with the plugin.
+    if takes_sizes {
+        build::run(&release)?;
+    } else {
+        build::build_programs(&release)?;
+    }
     let program = build_benchmark()?;
-    let missed = if args.check && args.only.is_empty() { sizes::judge()? } else { None };
+    let missed = if takes_sizes { sizes::judge()? } else { None };
     let error = command::new(&program).args(typed(args, missed)).exec();
     Err(error).with_context(|| format!("cannot run {program}"))
 }

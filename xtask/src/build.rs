@@ -27,6 +27,15 @@ pub(crate) struct Args {
 
 /// Builds the programs and says where they are.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    build_programs(args)?;
+    if args.release {
+        plugin::build()?;
+    }
+    Ok(())
+}
+
+/// The same without the plugin as it is installed, which takes a build of its own.
+pub(crate) fn build_programs(args: &Args) -> Result<()> {
     let mut cargo = command::cargo();
     cargo.arg("build");
     cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
@@ -37,9 +46,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     for program in build(cargo)? {
         say!("built {program}");
-    }
-    if args.release {
-        plugin::build()?;
     }
     Ok(())
 }
