@@ -12,13 +12,7 @@ mod settle;
 #[path = "datapath/upgrade.rs"]
 mod upgrade;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use l2sm_agent::datapath::{
     Attaching, Datapath as _, DatapathError, KernelDatapath, remove_filters, remove_pins,
@@ -370,20 +364,19 @@ fn signals_while_programs_are_verified_are_no_reason_to_give_up() {
         // SAFETY: the handler does nothing.
         unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
         let loader = pthread_self();
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                // Fewer than the attempts, and further apart than a program takes.
-                for _signal in 0..3 {
-                    thread::sleep(Duration::from_millis(12));
-                    if !done.load(Ordering::Relaxed) {
+        // Bursts, since one signal is met by the library's own second attempt; at one moment after the
+        // other, so that some meet the verifier at work.
+        for step in 0..8 {
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    thread::sleep(Duration::from_millis(20 * step));
+                    for _signal in 0..4 {
+                        thread::sleep(Duration::from_millis(4));
                         pthread_kill(loader, Signal::SIGUSR1).unwrap();
                     }
-                }
+                });
+                KernelDatapath::open(sandbox.bpffs()).map(drop).unwrap();
             });
-            let opened = KernelDatapath::open(sandbox.bpffs()).map(drop);
-            done.store(true, Ordering::Relaxed);
-            opened.unwrap();
-        });
+        }
     });
 }
