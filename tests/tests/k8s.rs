@@ -6,6 +6,7 @@ mod k8s {
     pub(super) mod api_server;
     pub(super) mod churn;
     pub(super) mod definitions;
+    pub(super) mod edits;
     pub(super) mod failures;
     pub(super) mod install;
     pub(super) mod l2smctl;
@@ -26,8 +27,8 @@ use std::{
 };
 
 use k8s::{
-    addresses, api_server, churn, definitions, failures, install, l2smctl, main_job, measures,
-    multus, nads, order, overlay, trust,
+    addresses, api_server, churn, definitions, edits, failures, install, l2smctl, main_job,
+    measures, multus, nads, order, overlay, trust,
 };
 use l2sm_tests::k8s::Kubernetes;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -55,6 +56,9 @@ const STORIES: &[(&str, Story)] = &[
     ("upstreams_manifests_work_in_reverse_order", order::reverse),
     ("a_running_pod_is_attached_and_detached_by_its_annotation", order::hot),
     ("a_malformed_annotation_is_an_event_and_nobody_elses_business", order::malformed),
+    ("a_running_pod_keeps_what_it_has_when_it_asks_for_what_cannot_be_had", edits::of_annotations),
+    ("networks_that_change_or_clash_under_pods_are_said_to_them", edits::of_networks),
+    ("an_optional_network_and_the_nodes_own_hold_no_pod", edits::pods_that_nothing_holds),
     ("a_network_in_use_stays_until_its_last_pod_is_gone", order::in_use),
     (multus::NAME, multus::nad_and_annotation),
     (multus::REAL, multus::real),
