@@ -231,8 +231,8 @@ impl Skb {
         set_field!(self.cb[INDEX])(word);
     }
 
-    /// `PACKET_HOST`: `l2sm-vxlan` marked frames as for others, since their MAC is not its own, and a
-    /// receiver behind `bpf_redirect_peer` would believe it.
+    /// `PACKET_HOST`: the device that a frame came in by marked it as for others, since its MAC is not the
+    /// device's own, and a receiver behind `bpf_redirect_peer` would believe it.
     #[inline(always)]
     pub(crate) fn set_for_host(&self) {
         // SAFETY: plain integers, and the context of the running program. It fails only for types

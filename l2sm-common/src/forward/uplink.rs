@@ -106,7 +106,7 @@ enum Parsed {
     Tunnel(Outer),
 }
 
-/// Whether a frame may be a tunnel packet of ours, by its first 42 bytes (62 over IPv6) alone: all else
+/// Whether a frame may be a tunnel packet of ours, by its first 42 bytes (58 over IPv6) alone: all else
 /// needs no more of its headers in reach. What cannot be told may be one.
 #[inline(always)]
 pub fn may_be_ours<F: Frame + ?Sized>(frame: &F, config: &ConfigEntry) -> bool {

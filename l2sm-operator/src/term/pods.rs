@@ -108,14 +108,27 @@ impl Term {
         let mut problems = wishes.problems;
         // Who is in a network that is to go stays in it until it leaves by itself.
         problems.retain(|problem| {
-            let has = || refs.iter().any(|held| Some(&held.spec.ifname) == problem.ifname.as_ref());
+            let has = || {
+                refs.iter().any(|held| {
+                    Some(&held.spec.ifname) == problem.ifname.as_ref()
+                        && Some(&held.network()) == problem.network.as_ref()
+                })
+            };
             problem.reason != "NetworkDeleting" || !has()
         });
         let gone: Vec<_> = leaving.iter().map(|held| held.metadata.key()).collect();
-        let (steps, refused) = on_hub(&self.hub, move |hub| {
-            keep_last_state(steps, &gone, |gone, orders| hub.try_orders(gone, orders))
-        })
-        .await;
+        // A pod that is still to start waits for what it asks for.
+        let (steps, refused) = match pod.stage {
+            Stage::Running => {
+                on_hub(&self.hub, move |hub| {
+                    keep_last_state(steps, &gone, |gone, orders| hub.try_orders(gone, orders))
+                })
+                .await
+            }
+            Stage::Starting | Stage::Ended => (steps, Vec::new()),
+        };
+        let mut stay = refs;
+        stay.retain(|held| !steps.withdraw.contains(&held.metadata.key()));
         problems.extend(refused.iter().map(|(placing, why)| refusal(placing, why)));
         // What takes its place would have its name, or its address.
         let mut in_the_way = leaving.first().map(|held| not_let_go(&held.spec.node));
@@ -139,7 +152,7 @@ impl Term {
         problems.extend(find_problems(
             pod,
             &wishes.interfaces,
-            &refs,
+            &stay,
             &published.plan,
             |network| self.networks.get(network)?.network.as_ref().ok().map(AsRef::as_ref),
         ));

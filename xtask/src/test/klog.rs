@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use crate::command;
 
 /// What the kernel says when something is wrong with it.
-const SIGNS: [&str; 7] = [
+const SIGNS: [&str; 8] = [
     "WARNING:",
     "BUG:",
     "Oops",
@@ -15,6 +15,8 @@ const SIGNS: [&str; 7] = [
     "UBSAN:",
     // A network namespace that cannot go because a device of it is still held.
     "unregister_netdevice: waiting for",
+    // A task that hangs.
+    "blocked for more than",
 ];
 
 /// Of these, what stands also in what the kernel says about a shortage.
@@ -30,6 +32,8 @@ const SHORTAGES: [&str; 3] = [
 
 /// The same, behind the name of the process that asked for memory.
 const NO_MEMORY: &str = " invoked oom-killer:";
+/// Who had to go for it, said behind the trace.
+const VICTIM: &str = "Out of memory: Killed process";
 
 /// How a trace ends.
 const END: &str = "</TASK>";
@@ -76,7 +80,9 @@ pub(super) fn said(before: &str, after: &str) -> Said {
 
 fn begins_shortage(line: &str) -> bool {
     let message = line.split_once("] ").map_or(line, |(_time, message)| message);
-    SHORTAGES.iter().any(|begin| message.starts_with(begin)) || message.contains(NO_MEMORY)
+    SHORTAGES.iter().any(|begin| message.starts_with(begin))
+        || message.contains(NO_MEMORY)
+        || message.starts_with(VICTIM)
 }
 
 /// The lines of `after` that come after the last of `before`. The kernel drops old lines from a
@@ -130,6 +136,15 @@ mod tests {
         [ 5.1] CPU: 0 PID: 9\n[ 5.2] Call Trace:\n[ 5.3]  <TASK>\n[ 5.4]  </TASK>\n";
     const OOM: &str = "[ 6.0] cargo invoked oom-killer: gfp_mask=0x1\n[ 6.1] CPU: 0 PID: 9\n\
         [ 6.2] Call Trace:\n[ 6.3]  <TASK>\n[ 6.4]  </TASK>\n[ 6.5] Mem-Info:\n";
+
+    #[test]
+    fn a_task_that_hangs_is_seen_behind_a_shortage_too() {
+        let hung = "[ 9.0] INFO: task l2sm-agent:9 blocked for more than 120 seconds.";
+        let after = format!("[ 8.0] rcu: 1-...!: (1 GPs behind)\n{hung}\n[ 9.1] Call Trace:\n");
+        assert_eq!(warnings("", &after)[0], hung);
+        let killed = "[ 8.0] Out of memory: Killed process 9 (cargo)";
+        assert_eq!(said("", &format!("{killed}\n")).shortages, [killed]);
+    }
 
     #[test]
     fn a_shortage_is_shown_and_is_no_warning() {

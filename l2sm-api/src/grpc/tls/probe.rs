@@ -3,36 +3,39 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A kernel takes a connection within this, whatever its programs do.
 const CONNECT: Duration = Duration::from_secs(1);
-/// Whoever listens says something within this, also on a machine that is busy.
+/// Whoever listens says something within this, also on a machine that is busy; all addresses share it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Preface of HTTP/2 and empty SETTINGS (RFC 9113 section 3.4): a server of it answers with its own.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 /// Content type of a TLS record with an alert (RFC 8446 section 5.1).
 const ALERT: u8 = 21;
 
-/// Whether the server of an `http://` URL answers HTTP/2 with a TLS alert. Blocks, for a moment: for
-/// whoever has to explain a failure.
+/// Whether the server of an `http://` URL answers HTTP/2 with a TLS alert. Blocks, for at most ten seconds:
+/// for whoever has to explain a failure.
 pub fn wants_tls(url: &str) -> bool {
     let Some(authority) = url.strip_prefix("http://") else {
         return false;
     };
     let authority = authority.split('/').next().unwrap_or_default();
     let addresses = authority.to_socket_addrs().into_iter().flatten();
+    let deadline = Instant::now() + PATIENCE;
     addresses.take(4).any(|address| {
         let stream = TcpStream::connect_timeout(&address, CONNECT);
-        stream.is_ok_and(|stream| first_byte(stream) == Some(ALERT))
+        stream.is_ok_and(|stream| first_byte(stream, deadline) == Some(ALERT))
     })
 }
 
 /// The first byte of the answer; `None`: there is none.
-fn first_byte(mut stream: TcpStream) -> Option<u8> {
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+fn first_byte(mut stream: TcpStream, deadline: Instant) -> Option<u8> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let patience = left.max(Duration::from_millis(1));
+    stream.set_read_timeout(Some(patience)).ok()?;
+    stream.set_write_timeout(Some(patience)).ok()?;
     stream.write_all(PREFACE).ok()?;
     let mut byte = [0];
     stream.read_exact(&mut byte).ok()?;
