@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +27,13 @@ fn bench(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Held by each test: a run removes what runs that are gone left, and so would what another test made a
+/// killed run leave.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What is there of the run of a process: namespaces, pins, directories.
 fn things_of(pid: u32) -> Vec<String> {
     let prefix = format!("l2sm-bench-{pid}-");
@@ -43,6 +51,7 @@ fn directories_of(pid: u32) -> Vec<PathBuf> {
 
 #[test]
 fn a_row_is_measured_written_down_and_nothing_is_left() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--only", "pingpong_p50", "--rounds", "1"];
     let child = bench(directory.path(), &arguments).stdout(Stdio::piped()).spawn().unwrap();
@@ -66,6 +75,7 @@ fn a_row_is_measured_written_down_and_nothing_is_left() {
 
 #[test]
 fn an_interrupted_run_leaves_nothing() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--only", "udp64_pps", "--rounds", "500"];
     let results = directory.path().join(RESULTS);
@@ -88,6 +98,7 @@ fn an_interrupted_run_leaves_nothing() {
 
 #[test]
 fn what_a_killed_run_left_is_removed_by_the_next() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--only", "udp64_pps", "--rounds", "500"];
     let mut child = bench(directory.path(), &arguments).stdout(Stdio::null()).spawn().unwrap();
@@ -110,6 +121,7 @@ fn what_a_killed_run_left_is_removed_by_the_next() {
 
 #[test]
 fn a_full_disk_costs_the_file_and_not_the_verdict() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("target");
     fs::create_dir(&target).unwrap();
@@ -133,6 +145,7 @@ fn a_full_disk_costs_the_file_and_not_the_verdict() {
 
 #[test]
 fn where_no_pods_can_be_made_the_rest_is_measured_and_the_run_fails() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     // Alone in its directory: the programs of the lab are not beside it.
     let program = directory.path().join("l2sm-bench");
@@ -157,6 +170,7 @@ fn where_no_pods_can_be_made_the_rest_is_measured_and_the_run_fails() {
 
 #[test]
 fn what_was_missed_before_the_rows_is_told_after_them_and_fails_the_run() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--only", "flood8_copy_ns", "--check", "--missed", "CNI ADD, p50"];
     let output = bench(directory.path(), &arguments).output().unwrap();
@@ -174,6 +188,7 @@ fn what_was_missed_before_the_rows_is_told_after_them_and_fails_the_run() {
 
 #[test]
 fn an_unknown_measure_is_refused_in_one_line_that_names_those_that_there_are() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let output = bench(directory.path(), &["--only", "pingpong"]).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
